@@ -1,0 +1,47 @@
+# vmscaler: `make help` lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCKS  := requirements-build.lock requirements-dev.lock
+STAMP  := $(VENV)/.installed
+export PYTHONPATH := hack
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types unit contract e2e generate check-generated lock bench clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## install what the checkout needs, pinned and with hashes, into .venv
+
+$(STAMP): $(LOCKS) pyproject.toml
+	@echo "setting up $(VENV) (once, about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-build.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+lint: $(STAMP) ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy operator/vmscaler hack/lab jenkins
+
+unit: $(STAMP) ## tests that touch no socket
+	$(BIN)/pytest tests/unit
+
+contract: $(STAMP) ## one suite per port, on the fake and on the real adapter; the lab against clients we did not write
+	$(BIN)/pytest tests/contract
+
+e2e: $(STAMP) ## the whole loop on a real API server and the lab
+	$(BIN)/pytest tests/e2e
+
+lock: ## write the lock files anew (needs `uv`)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml -o requirements-dev.lock
+
+clean: ## remove what this checkout made (not the build cache)
+	rm -rf $(VENV) .lab build *.egg-info operator/*.egg-info
