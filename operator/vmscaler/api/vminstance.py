@@ -1,0 +1,146 @@
+"""VmInstance: one VM that the autoscaler made. Deleting it is the clean-up path.
+
+The spec is a snapshot of all that creation and clean-up need, so that both work when policy and template are gone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from vmscaler.api.autoscalingpolicy import Exporter, Timeouts
+from vmscaler.api.meta import Condition, Model, NameRef, PolicyRef, PrinterColumn, Resource
+
+
+class InstancePhase(StrEnum):
+    """Where an instance is in its life."""
+
+    PENDING = "Pending"
+    CLONING = "Cloning"
+    BOOTING = "Booting"
+    JOINING = "Joining"
+    IN_SERVICE = "InService"
+    DRAINING = "Draining"
+    DESTROYING = "Destroying"
+
+
+class InstanceNetwork(Model):
+    """The network of the VM's card, and the range its address is from."""
+
+    name: str
+    port_group: str
+    cidr: str
+    gateway: str | None = None
+    dns_servers: list[str] = []
+    domain: str = ""
+    start: str
+    end: str
+
+
+class InstanceTemplate(Model):
+    """The template as it was resolved at the claim."""
+
+    inventory_path: str
+    mo_ref: str
+
+
+class InstancePlacement(Model):
+    """Where the VM lives."""
+
+    folder: str
+    resource_pool: str | None = None
+    datastore: str | None = None
+    customization: str | None = None
+
+
+class InstancePool(Model):
+    """The pool that the VM joins."""
+
+    name: str
+    member_port: int
+    health_check_path: str
+
+
+class InstanceMetrics(Model):
+    """How the VM is scraped: under the service's own job label."""
+
+    prometheus_job: str
+    labels: dict[str, str] = {}
+    port: int
+    exporter: Exporter = Exporter.NODE
+
+
+class VmInstanceSpec(Model):
+    """Fixed at the claim; never changed."""
+
+    policy_ref: PolicyRef
+    site_ref: NameRef
+    event_ref: NameRef
+    installation: str
+    service: str
+    vm_name: str
+    template: InstanceTemplate
+    placement: InstancePlacement
+    network: InstanceNetwork
+    pool: InstancePool
+    metrics: InstanceMetrics
+    timeouts: Timeouts = Timeouts()
+
+
+class InstanceVm(Model):
+    """The VM in vCenter. `started` is written before the clone is ordered: from then on it may exist and may have been powered on."""
+
+    started: bool = False
+    mo_ref: str | None = None
+    instance_uuid: str | None = None
+    task: str | None = None
+
+
+class InstanceMember(Model):
+    """The pool member. `started` is written before it is made."""
+
+    started: bool = False
+    pool: str | None = None
+    name: str | None = None
+    enabled: bool = False
+
+
+class InstanceRemoval(Model):
+    """How far the clean-up is; `drain_until` bounds the wait for connections."""
+
+    started_at: datetime
+    drain_until: datetime | None = None
+    reason: str = ""
+    left_pool: bool = False
+    vm_gone: bool = False
+
+
+class VmInstanceStatus(Model):
+    """Written by the step that runs, and by the clean-up once a deletion timestamp is set."""
+
+    phase: InstancePhase = InstancePhase.PENDING
+    address: str | None = None
+    lease: str | None = None
+    vm: InstanceVm | None = None
+    member: InstanceMember | None = None
+    in_service_since: datetime | None = None
+    removal: InstanceRemoval | None = None
+    conditions: list[Condition] = []
+
+
+class VmInstance(Resource[VmInstanceSpec, VmInstanceStatus]):
+    """One VM that the autoscaler made. Deleting it drains it, takes it from the pool, destroys the VM and frees the address."""
+
+    KIND: ClassVar[str] = "VmInstance"
+    PLURAL: ClassVar[str] = "vminstances"
+    SHORT: ClassVar[str] = "vmi"
+    NAMESPACED: ClassVar[bool] = True
+    COLUMNS: ClassVar[list[PrinterColumn]] = [
+        PrinterColumn(name="Phase", json_path=".status.phase"),
+        PrinterColumn(name="Address", json_path=".status.address"),
+        PrinterColumn(name="VM", json_path=".status.vm.moRef"),
+        PrinterColumn(name="Pool", json_path=".status.member.pool"),
+        PrinterColumn(name="Event", json_path=".spec.eventRef.name", priority=1),
+        PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
+    ]

@@ -1,0 +1,79 @@
+"""VmTemplate: a vSphere template, adopted by its inventory path (made from a VM: a later version)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from vmscaler.api.meta import (
+    Condition,
+    DnsLabel,
+    InventoryPath,
+    LongText,
+    Model,
+    NameRef,
+    PrinterColumn,
+    Resource,
+    Text,
+)
+
+
+class SourceMethod(StrEnum):
+    """How a template is made from a VM."""
+
+    CLONE = "Clone"
+    CONVERT = "Convert"
+
+
+class SourceVm(Model):
+    """The VM that a template is made from."""
+
+    inventory_path: InventoryPath
+    method: SourceMethod = SourceMethod.CLONE
+
+
+class VmTemplateSpec(Model):
+    """Which vSphere template, and who may use it."""
+
+    site_ref: NameRef = NameRef(name="default")
+    inventory_path: InventoryPath = Field(
+        description="The template's inventory path, e.g. /DC0/vm/templates/tmpl-web. It is adopted, never changed."
+    )
+    source: SourceVm | None = Field(default=None, description="Make the template from this VM. Not acted on yet: refused with a condition.")
+    description: Text = ""
+    version_notes: LongText = ""
+    shared_with: Annotated[list[DnsLabel], Field(max_length=64)] = Field(
+        default=[], description="Other namespaces whose policies may use it."
+    )
+
+
+class VmTemplateStatus(Model):
+    """What vCenter says of the template."""
+
+    observed_generation: int | None = None
+    conditions: list[Condition] = []
+    mo_ref: str | None = None
+    cpus: int | None = None
+    memory_mib: int | None = Field(default=None, alias="memoryMiB")
+    disk_gib: int | None = Field(default=None, alias="diskGiB")
+    guest_os: str | None = Field(default=None, alias="guestOS")
+    used_by: list[str] = []
+
+
+class VmTemplate(Resource[VmTemplateSpec, VmTemplateStatus]):
+    """A vSphere template that policies clone VMs from."""
+
+    KIND: ClassVar[str] = "VmTemplate"
+    PLURAL: ClassVar[str] = "vmtemplates"
+    SHORT: ClassVar[str] = "vmt"
+    NAMESPACED: ClassVar[bool] = True
+    COLUMNS: ClassVar[list[PrinterColumn]] = [
+        PrinterColumn(name="Ready", json_path='.status.conditions[?(@.type=="Ready")].status'),
+        PrinterColumn(name="CPU", type="integer", json_path=".status.cpus"),
+        PrinterColumn(name="Memory", type="integer", json_path=".status.memoryMiB", description="MiB"),
+        PrinterColumn(name="Disk", type="integer", json_path=".status.diskGiB", description="GiB"),
+        PrinterColumn(name="Reason", json_path='.status.conditions[?(@.type=="Ready")].reason'),
+        PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
+    ]

@@ -1,0 +1,1 @@
+"""Protocols and value types for the outside, and the error taxonomy. Ports say what they raise."""
