@@ -78,7 +78,7 @@ class Subnet:
 
     @classmethod
     def take(cls, ports: Iterable[int] = (), *, tries: int = 200) -> Subnet:
-        """Hold a subnet that nobody uses, until `release` or the end of this process (children do not inherit the hold).
+        """Hold a subnet that nobody uses until `release` or the end of this process (children do not inherit the hold).
 
         `ports` are those that the run needs at addresses of its subnet. Raises PartError when a program holds one of
         them on every address, or when no subnet was free in `tries` tries."""
