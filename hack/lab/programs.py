@@ -1,0 +1,155 @@
+"""The real programs of a monitoring host: prometheus, promtool, alertmanager, amtool, sshd: found, or fetched once.
+
+Called by `lab.monitoring`, the lab (to show progress before it starts parts) and the contract tests (which run on every
+version that is there). `python -m lab.programs` fetches what is missing and prints what it found.
+Order: on PATH; else the distribution's packages, unpacked into the cache (`lab.debs`). A release unpacked by hand into
+`<cache>/programs/<any name>/` (the four files, at the top or in usr/bin) is found too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+
+from lab.cache import cache_dir
+from lab.debs import PackagesUnavailable, Progress, library_path, unpacked
+from lab.process import PartError
+
+_NAMES = {
+    "prometheus": ("prometheus",),
+    "promtool": ("promtool",),
+    "alertmanager": ("alertmanager", "prometheus-alertmanager"),
+    "amtool": ("amtool",),
+}
+_SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class MonitoringPrograms:
+    """One set of the four; versions as they print them, without the distribution's suffix."""
+
+    prometheus: str
+    promtool: str
+    alertmanager: str
+    amtool: str
+    prometheus_version: str
+    alertmanager_version: str
+
+    @property
+    def label(self) -> str:
+        """For a test's id and for people: "2.42.0-0.25.0"."""
+        return f"{self.prometheus_version}-{self.alertmanager_version}"
+
+
+@dataclass(frozen=True)
+class Sshd:
+    """An OpenSSH server: what to start it with, and lines that its sshd_config needs when it is not installed."""
+
+    path: str
+    version: str
+    environment: dict[str, str]
+    config_lines: tuple[str, ...] = ()
+
+
+def say(line: str) -> None:
+    """Progress for people, on stderr (stdout is for the ready record)."""
+    print(line, file=sys.stderr, flush=True)
+
+
+async def monitoring_programs(progress: Progress = say) -> list[MonitoringPrograms]:
+    """Every version at hand, the oldest Prometheus first; fetches the distribution's if there is none.
+
+    Raises PartError that says what to install."""
+    homes: list[str | None] = [None]
+    homes += [f"{folder}/usr/bin:{folder}" for folder in sorted((cache_dir() / "programs").glob("[!.]*"))]
+    found = [found for home in homes if (found := await _complete(home))]
+    if not found:
+        try:
+            folder = await unpacked("monitoring", ["prometheus", "prometheus-alertmanager"], "usr/bin/prometheus", progress)
+        except PackagesUnavailable as error:
+            raise PartError(
+                f"no Prometheus and Alertmanager here ({error}). Install them so that prometheus, promtool, alertmanager "
+                "and amtool are on PATH: Debian's packages are prometheus and prometheus-alertmanager"
+            ) from error
+        found = [one for one in [await _complete(f"{folder}/usr/bin")] if one]
+    if not found:
+        raise PartError("the distribution's Prometheus and Alertmanager packages lack one of: " + ", ".join(_NAMES))
+    by_version = {one.label: one for one in reversed(found)}  # PATH's wins among equals
+    return sorted(by_version.values(), key=lambda one: _ordered(one.prometheus_version))
+
+
+async def find_sshd(progress: Progress = say) -> Sshd:
+    """An OpenSSH sshd. Raises PartError that says what to install (the lab then has a stand-in)."""
+    if path := shutil.which("sshd", path=os.environ.get("PATH", "") + ":" + _SBIN):
+        return Sshd(path, await _sshd_version(path, {}), {})
+    try:
+        folder = await unpacked("sshd", ["openssh-server"], "usr/sbin/sshd", progress)
+    except PackagesUnavailable as error:
+        raise PartError(f"no sshd here ({error}); install your distribution's openssh-server") from error
+    environment = {"LD_LIBRARY_PATH": found} if (found := library_path(folder)) else {}
+    # Since OpenSSH 9.8 and 10.0 sshd starts helpers from paths that were compiled in.
+    helpers = {"SshdSessionPath": "sshd-session", "SshdAuthPath": "sshd-auth"}
+    lines = tuple(f'{option} "{helper}"' for option, name in helpers.items() if (helper := folder / "usr/lib/openssh" / name).exists())
+    path = str(folder / "usr/sbin/sshd")
+    return Sshd(path, await _sshd_version(path, environment), environment, lines)
+
+
+async def _complete(home: str | None) -> MonitoringPrograms | None:
+    paths = {key: next((path for name in names if (path := shutil.which(name, path=home))), None) for key, names in _NAMES.items()}
+    if not all(paths.values()):
+        return None
+    versions = [await _version(str(paths[name])) for name in ("prometheus", "alertmanager")]
+    return MonitoringPrograms(*(str(paths[key]) for key in _NAMES), *versions)
+
+
+async def _version(path: str) -> str:
+    """ "2.42.0" of "prometheus, version 2.42.0+ds (branch: ...)". Raises PartError."""
+    if match := re.search(r"version v?(\d+\.\d+\.\d+)", await _printed(path, "--version")):
+        return match.group(1)
+    raise PartError(f"{path} --version prints no version")
+
+
+async def _sshd_version(path: str, environment: dict[str, str]) -> str:
+    # -V is new; an older sshd complains about the option and prints its version all the same.
+    match = re.search(r"OpenSSH_(\S+?)[, \n]", await _printed(path, "-V", environment=environment))
+    if match is None:
+        raise PartError(f"{path} does not start: it prints no version")
+    return match.group(1)
+
+
+async def _printed(*argv: str, environment: dict[str, str] | None = None) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        env={**os.environ, **(environment or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        return (await asyncio.wait_for(process.communicate(), 30))[0].decode(errors="replace")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _ordered(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+async def _main() -> None:
+    found = {
+        "monitoring": [dataclasses.asdict(one) for one in await monitoring_programs()],
+        "sshd": dataclasses.asdict(await find_sshd()),
+    }
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
