@@ -16,7 +16,7 @@ class Kube(Protocol):
         """One object. Raises NotFound."""
         ...
 
-    async def list(self, kind: type[R], namespace: str | None = None, *, labels: dict[str, str] | None = None) -> list[R]:
+    async def list_objects(self, kind: type[R], namespace: str | None = None, *, labels: dict[str, str] | None = None) -> list[R]:
         """All objects of a kind, of a namespace if given, with these labels if given (paged inside)."""
         ...
 
