@@ -182,6 +182,17 @@ class BuildRef(Model):
     url: str = ""
 
 
+class Cause(Model):
+    """Why: the alert as Alertmanager showed it at the claim, or who asked."""
+
+    alert: str = ""
+    value: str = ""
+    summary: str = ""
+    starts_at: datetime | None = None
+    fingerprint: str = ""
+    requested_by: str = "Alertmanager"
+
+
 class ActiveEvent(Model):
     """The scale event that holds the policy; set and cleared by compare-and-swap only."""
 
@@ -189,6 +200,8 @@ class ActiveEvent(Model):
     kind: str
     build: BuildRef
     since: datetime
+    from_instances: int = 0
+    cause: Cause = Cause()
 
 
 class Decision(Model):

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from vmscaler.api.autoscalingpolicy import BuildRef
+from vmscaler.api.autoscalingpolicy import BuildRef, Cause
 from vmscaler.api.meta import Condition, Model, NameRef, PolicyRef, PrinterColumn, Resource
 
 
@@ -25,17 +25,6 @@ class ActionState(StrEnum):
     STARTED = "Started"
     DONE = "Done"
     FAILED = "Failed"
-
-
-class Cause(Model):
-    """Why: the alert as Alertmanager showed it at the claim, or who asked."""
-
-    alert: str = ""
-    value: str = ""
-    summary: str = ""
-    starts_at: datetime | None = None
-    fingerprint: str = ""
-    requested_by: str = "Alertmanager"
 
 
 class Action(Model):
