@@ -40,11 +40,18 @@ def distribution() -> str | None:
     return re.sub(r"[^a-z0-9.-]", "", f"{fields['ID']}-{fields.get('VERSION_ID', 'rolling')}".lower())
 
 
-async def unpacked(group: str, packages: Sequence[str], program: str, progress: Progress) -> Path:
+async def unpacked(
+    group: str,
+    packages: Sequence[str],
+    program: str,
+    progress: Progress,
+    *,
+    finish: Callable[[Path], None] = lambda tree: None,
+) -> Path:
     """The folder into which `packages` are unpacked, made at the first call and kept in the cache under `group`.
 
-    `program` is a path in there (as "usr/sbin/sshd") whose missing shared libraries are fetched too.
-    Raises PackagesUnavailable."""
+    `program` is a path in there (as "usr/sbin/sshd") whose missing shared libraries are fetched too; `finish`
+    is called on the new tree before it is put in place. Raises PackagesUnavailable."""
     name = distribution()
     if name is None:
         raise PackagesUnavailable("this machine has no apt to download packages with")
@@ -59,6 +66,7 @@ async def unpacked(group: str, packages: Sequence[str], program: str, progress: 
         progress(f"downloading {', '.join(packages)} ({name}) and unpacking without installing, once")
         with tempfile.TemporaryDirectory(dir=home, prefix=".new-") as scratch:
             tree = await _fetch(Path(scratch), packages, program)
+            finish(tree)
             (tree / _DONE).write_text("\n".join(packages) + "\n")
             shutil.rmtree(folder, ignore_errors=True)
             tree.rename(folder)

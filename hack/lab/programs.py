@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab.cache import cache_dir
 from lab.debs import PackagesUnavailable, Progress, library_path, unpacked
@@ -40,6 +41,7 @@ class MonitoringPrograms:
     amtool: str
     prometheus_version: str
     alertmanager_version: str
+    alertmanager_folder: str | None = None  # where Alertmanager must be started, if that matters (see _relocate)
 
     @property
     def label(self) -> str:
@@ -66,18 +68,18 @@ async def monitoring_programs(progress: Progress = say) -> list[MonitoringProgra
     """Every version at hand, the oldest Prometheus first; fetches the distribution's if there is none.
 
     Raises PartError that says what to install."""
-    homes: list[str | None] = [None]
-    homes += [f"{folder}/usr/bin:{folder}" for folder in sorted((cache_dir() / "programs").glob("[!.]*"))]
+    homes: list[Path | None] = [None, *sorted((cache_dir() / "programs").glob("[!.]*"))]
     found = [found for home in homes if (found := await _complete(home))]
     if not found:
         try:
-            folder = await unpacked("monitoring", ["prometheus", "prometheus-alertmanager"], "usr/bin/prometheus", progress)
+            packages = ["prometheus", "prometheus-alertmanager"]
+            folder = await unpacked("monitoring", packages, "usr/bin/prometheus", progress, finish=_relocate)
         except PackagesUnavailable as error:
             raise PartError(
                 f"no Prometheus and Alertmanager here ({error}). Install them so that prometheus, promtool, alertmanager "
                 "and amtool are on PATH: Debian's packages are prometheus and prometheus-alertmanager"
             ) from error
-        found = [one for one in [await _complete(f"{folder}/usr/bin")] if one]
+        found = [one for one in [await _complete(folder)] if one]
     if not found:
         raise PartError("the distribution's Prometheus and Alertmanager packages lack one of: " + ", ".join(_NAMES))
     by_version = {one.label: one for one in reversed(found)}  # PATH's wins among equals
@@ -100,12 +102,35 @@ async def find_sshd(progress: Progress = say) -> Sshd:
     return Sshd(path, await _sshd_version(path, environment), environment, lines)
 
 
-async def _complete(home: str | None) -> MonitoringPrograms | None:
-    paths = {key: next((path for name in names if (path := shutil.which(name, path=home))), None) for key, names in _NAMES.items()}
-    if not all(paths.values()):
-        return None
-    versions = [await _version(str(paths[name])) for name in ("prometheus", "alertmanager")]
-    return MonitoringPrograms(*(str(paths[key]) for key in _NAMES), *versions)
+def _relocate(tree: Path) -> None:
+    """Make `usr/bin/alertmanager`: Debian's, which reads its templates at a path compiled in, reads them below the folder
+    that it is started in. The path is made relative within its own length, so nothing else of the program changes."""
+    compiled_in = b"/usr/share/prometheus/alertmanager"
+    packaged = tree / "usr/bin/prometheus-alertmanager"
+    program = tree / "usr/bin/alertmanager"
+    program.write_bytes(packaged.read_bytes().replace(compiled_in, compiled_in[1:] + b"/"))
+    program.chmod(0o755)
+
+
+async def _complete(home: Path | None) -> MonitoringPrograms | None:
+    """The four in `home`, or on PATH; None if one is missing."""
+    where = f"{home}/usr/bin:{home}" if home else None
+    paths: list[str] = []
+    for names in _NAMES.values():
+        found = next((path for name in names if (path := shutil.which(name, path=where))), None)
+        if found is None:
+            return None
+        paths.append(found)
+    prometheus, promtool, alertmanager, amtool = paths
+    return MonitoringPrograms(
+        prometheus,
+        promtool,
+        alertmanager,
+        amtool,
+        await _version(prometheus),
+        await _version(alertmanager),
+        str(home) if home else None,
+    )
 
 
 async def _version(path: str) -> str:

@@ -1,0 +1,1 @@
+"""The monitoring host of the lab: a real sshd, Prometheus and Alertmanager, and the files that people wrote for them."""

@@ -1,0 +1,136 @@
+"""A real program as a child of the part: started, stopped, hung, and dead when the part is dead.
+
+Called by `lab.monitoring.host`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from lab.process import PartError, die_with_parent
+
+_POLL = 0.05
+
+
+def free_port(address: str) -> int:
+    """A port of `address` that nothing uses. Below the range that the kernel takes for outgoing connections (32768 and
+    up): a child must get the same port again after a restart. Raises PartError when there is none."""
+    for _ in range(200):
+        port = random.randint(20000, 32000)  # no secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((address, port))
+            return port
+    raise PartError(f"no free port at {address}")
+
+
+class Child:
+    """One program. `ready` tells whether it serves; `log` gets what it prints."""
+
+    def __init__(
+        self,
+        name: str,
+        log: Path,
+        ready: Callable[[], Awaitable[bool]],
+        *,
+        environment: dict[str, str] | None = None,
+        folder: str | None = None,
+    ) -> None:
+        """`environment` is added to ours; `folder` is where it is started (ours if None)."""
+        self.name = name
+        self._log = log
+        self._ready = ready
+        self._environment = environment or {}
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+        self._hung = False
+
+    @property
+    def state(self) -> str:
+        """running, hung, down (stopped by us), or exited (by itself)."""
+        if self._process is None:
+            return "down"
+        if self._process.returncode is not None:
+            return "exited"
+        return "hung" if self._hung else "running"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it is there."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def start(self, argv: Sequence[str], *, deadline: float = 60.0) -> None:
+        """Start, and return when it serves. Raises PartError (with the end of its log) at the deadline or if it exits."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                env={**os.environ, **self._environment},
+                # KILL and not TERM: a child that a fault has hung must go too.
+                preexec_fn=lambda: die_with_parent(signal.SIGKILL),
+            )
+        try:
+            async with asyncio.timeout(deadline):
+                while not await self._ready():
+                    if self._process.returncode is not None:
+                        raise PartError(f"{self.name} exited ({self._process.returncode}); its log ends:\n{self.tail()}")
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            await self.stop()
+            raise PartError(f"{self.name}: not ready after {deadline:.0f} s; its log ends:\n{self.tail()}") from None
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """End it and every process under it (an sshd's sessions outlive it otherwise): TERM, then KILL after `grace` s."""
+        process, self._process, self._hung = self._process, None, False
+        if process is None:
+            return
+        below: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            below = psutil.Process(process.pid).children(recursive=True)
+        for sig in (signal.SIGTERM, signal.SIGKILL):
+            for one in below:
+                with contextlib.suppress(psutil.Error):
+                    one.send_signal(sig)
+            # os.kill and not process.send_signal: that one would reap the child behind the event loop's back.
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, sig)
+                    os.kill(process.pid, signal.SIGCONT)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), grace)
+                _, below = await asyncio.to_thread(psutil.wait_procs, below, grace)
+                if not below:
+                    return
+
+    def hang(self) -> None:
+        """Stop it in its tracks (SIGSTOP): connections are accepted by the kernel and never answered."""
+        self._signal(signal.SIGSTOP)
+        self._hung = True
+
+    def resume(self) -> None:
+        """Undo `hang`."""
+        self._signal(signal.SIGCONT)
+        self._hung = False
+
+    def tail(self, lines: int = 20) -> str:
+        """The end of its log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:]) if self._log.exists() else ""
+
+    def _signal(self, sig: signal.Signals) -> None:
+        if self.pid is not None:
+            with contextlib.suppress(psutil.Error):
+                root = psutil.Process(self.pid)
+                for one in [root, *root.children(recursive=True)]:
+                    one.send_signal(sig)
