@@ -42,7 +42,10 @@ func hook(service *simulator.Service, faults *faults) {
 			return nil, nil
 		}
 		if rule, healed := faults.onTask(c); rule != nil {
-			return &badTasks{vm, rule, healed}, nil
+			// The simulator prefers what the session holds to what a Handler returns; ctx.Session is this request's own copy.
+			held := simulator.NewRegistry()
+			held.Put(&badTasks{vm, rule, healed})
+			ctx.Session.Registry = held
 		}
 		return nil, nil
 	}
