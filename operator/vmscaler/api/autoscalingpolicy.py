@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
+from vmscaler.api.cel import ListKey, Rule, Says, if_ipv4, if_subnet, immutable, ipv4_number, rules
 from vmscaler.api.meta import (
     Cidr,
-    Condition,
     DnsLabel,
     DnsName,
     Duration,
     InventoryName,
     InventoryPath,
     IpV4,
-    LabelName,
+    Labels,
     LongText,
     Model,
     NameRef,
     Percent,
     PoolName,
     Port,
+    PositiveDuration,
     PrinterColumn,
     Resource,
     Text,
 )
+from vmscaler.api.policystatus import ActiveEvent as ActiveEvent
+from vmscaler.api.policystatus import AutoscalingPolicyStatus as AutoscalingPolicyStatus
+from vmscaler.api.policystatus import BuildRef as BuildRef
+from vmscaler.api.policystatus import Cause as Cause
+from vmscaler.api.policystatus import ClaimStatus as ClaimStatus
+from vmscaler.api.policystatus import Decision as Decision
+from vmscaler.api.policystatus import Instances as Instances
+from vmscaler.api.policystatus import Provisioned as Provisioned
+from vmscaler.api.policystatus import Resolved as Resolved
 
-ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
+LARGEST_RANGE = 65536
+ServiceName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40),
+    Says("use lower-case letters, digits and '-', with a letter or digit at both ends: the name stands in the VMs' host names"),
+]
 
 
 class Mode(StrEnum):
-    """Active acts; Observe decides and records but acts not; Off takes the wiring down and keeps the instances."""
+    """Active acts; Observe decides and records but acts not; "Off" takes the wiring down and keeps the instances.
+
+    Write "Off" in quotes: YAML reads a bare Off as false.
+    """
 
     ACTIVE = "Active"
     OBSERVE = "Observe"
@@ -72,33 +89,55 @@ class Trigger(Model):
     """A PromQL expression of the tenant's own (needs the site's grant). Not acted on yet: refused with a condition."""
 
     name: DnsLabel
-    expr: LongText
+    expr: Annotated[LongText, Field(min_length=1)]
     duration: Duration = "5m"
 
 
 class Monitoring(Model):
     """Which series are the service's and when they call for another VM."""
 
-    prometheus_job: Text = Field(min_length=1, description="The job label that the existing VMs' series have.")
-    match_labels: Annotated[dict[LabelName, Text], Field(max_length=16)] = Field(
-        default={}, description="More labels that select the service where one job covers a fleet."
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "self.cpuThreshold > 0 || (has(self.memoryThreshold) && self.memoryThreshold > 0) || "
+                "(has(self.triggers) && size(self.triggers) > 0)",
+                "nothing would ever scale this service: set cpuThreshold or memoryThreshold to 1-100, or add a trigger",
+            )
+        )
     )
+
+    prometheus_job: Annotated[Text, Field(min_length=1)] = Field(description="The job label that the existing VMs' series have.")
+    match_labels: Labels = Field(default={}, description="More labels that select the service where one job covers a fleet.")
     metrics_port: Port = 9100
     exporter: Exporter = Exporter.NODE
-    cpu_threshold: Percent | None = Field(default=80, description="Percent of CPU in use, averaged over the service.")
-    memory_threshold: Percent | None = Field(default=None, description="Percent of memory in use; none by default.")
-    window: Duration = Field(default="1m", description="The window of rate() under the CPU figure.")
+    cpu_threshold: Percent | None = Field(default=80, description="Percent of CPU in use, averaged over the service; 0 switches it off.")
+    memory_threshold: Percent | None = Field(default=None, description="Percent of memory in use; none by default, 0 is none.")
+    window: PositiveDuration = Field(default="1m", description="The window of rate() under the CPU figure.")
     duration: Duration = Field(default="5m", description="How long a threshold must be exceeded.")
-    triggers: Annotated[list[Trigger], Field(max_length=8)] = []
+    triggers: Annotated[list[Trigger], Field(max_length=8), ListKey("name")] = []
+
+    @field_validator("cpu_threshold", "memory_threshold")
+    @classmethod
+    def _zero_is_none(cls, value: int | None) -> int | None:
+        # A default cannot be taken away by leaving the field out, and kubectl apply drops nulls: 0 says "none".
+        return value or None
 
 
 class Scaling(Model):
     """Bounds and pace."""
 
-    min_instances: Annotated[int, Field(ge=0, le=1000)] = 1
-    max_instances: Annotated[int, Field(ge=1, le=1000)]
-    scale_out_step: Annotated[int, Field(ge=1, le=20)] = 1
-    scale_in_step: Annotated[int, Field(ge=1, le=20)] = 1
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule("self.minInstances <= self.maxInstances", "minInstances is above maxInstances: lower minInstances or raise maxInstances")
+        )
+    )
+
+    min_instances: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="Never fewer, people's VMs counted.")
+    max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(description="Never more, people's VMs counted.")
+    scale_out_step: Annotated[int, Field(ge=1, le=20), Rule("self == 1", "scaleOutStep above 1 is not supported yet: set it to 1")] = Field(
+        default=1, description="VMs made by one scale-out."
+    )
+    scale_in_step: Annotated[int, Field(ge=1, le=20)] = Field(default=1, description="VMs removed by one scale-in (a later version).")
     cooldown_period: Duration = "300s"
 
 
@@ -109,11 +148,36 @@ class F5(Model):
     vip: IpV4 | None = Field(default=None, description="Checked against the virtual servers that use the pool.")
     vip_port: Port | None = None
     member_port: Port | None = Field(default=None, description="Default: the port that the pool's members share.")
-    health_check_path: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/\-?=&%]*$", max_length=256)] = "/"
+    health_check_path: Annotated[
+        str,
+        StringConstraints(pattern=r"^/[A-Za-z0-9._~/\-?=&%]*$", max_length=256),
+        Says("write a path that begins with '/', percent-encoded, e.g. /health"),
+    ] = "/"
 
 
 class IpPool(Model):
     """The range that addresses are taken from; both ends belong to it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                if_ipv4("self.start", "self.end", then=f"{ipv4_number('self.start')} <= {ipv4_number('self.end')}"),
+                "the range ends before it starts: swap start and end",
+            ),
+            Rule(
+                if_ipv4("self.start", "self.end", then=f"{ipv4_number('self.end')} - {ipv4_number('self.start')} < {LARGEST_RANGE}"),
+                f"the range is too large: at most {LARGEST_RANGE} addresses",
+            ),
+            Rule(
+                if_subnet("self.subnet", if_ipv4("self.start", then="cidr(self.subnet).containsIP(self.start)")),
+                "start lies outside subnet: correct start or subnet",
+            ),
+            Rule(
+                if_subnet("self.subnet", if_ipv4("self.end", then="cidr(self.subnet).containsIP(self.end)")),
+                "end lies outside subnet: correct end or subnet",
+            ),
+        )
+    )
 
     start: IpV4
     end: IpV4
@@ -122,6 +186,16 @@ class IpPool(Model):
 
 class PolicyNetwork(Model):
     """Which of the site's networks, and the service's range in it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "!has(self.gateway) || "
+                + if_subnet("self.ipPool.subnet", if_ipv4("self.gateway", then="cidr(self.ipPool.subnet).containsIP(self.gateway)")),
+                "gateway lies outside ipPool.subnet: correct one of them",
+            )
+        )
+    )
 
     name: DnsLabel | None = Field(default=None, description="Default: the site's network that contains the range.")
     ip_pool: IpPool
@@ -143,23 +217,30 @@ class Placement(Model):
 class Timeouts(Model):
     """How long each action may take."""
 
-    clone: Duration = "30m"
-    boot: Duration = "10m"
-    health: Duration = "5m"
-    member: Duration = "5m"
+    clone: PositiveDuration = "30m"
+    boot: PositiveDuration = "10m"
+    health: PositiveDuration = "5m"
+    member: PositiveDuration = "5m"
     drain: Duration = "5m"
 
 
 class PolicyJenkins(Model):
     """The job's name; default autoscale-{customer}-{service}."""
 
-    job_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=120)] | None = None
+    job_name: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=120),
+            Says("use lower-case letters, digits and '-', with a letter or digit at both ends"),
+        ]
+        | None
+    ) = None
 
 
 class AutoscalingPolicySpec(Model):
     """What one service needs. The customer is the namespace."""
 
-    site_ref: NameRef = NameRef(name="default")
+    site_ref: Annotated[NameRef, immutable("a policy's siteRef")] = NameRef(name="default")
     service: Service | None = None
     template_ref: TemplateRef
     mode: Mode = Mode.ACTIVE
@@ -173,110 +254,21 @@ class AutoscalingPolicySpec(Model):
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
 
 
-class BuildRef(Model):
-    """A build's identity: job, generation of the job (a job made anew counts from 1 again), number (facts/jenkins.md 3)."""
-
-    job: str
-    generation: str
-    number: int
-    url: str = ""
-
-
-class Cause(Model):
-    """Why: the alert as Alertmanager showed it at the claim, or who asked."""
-
-    alert: str = ""
-    value: str = ""
-    summary: str = ""
-    starts_at: datetime | None = None
-    fingerprint: str = ""
-    requested_by: str = "Alertmanager"
-
-
-class ActiveEvent(Model):
-    """The scale event that holds the policy; set and cleared by compare-and-swap only."""
-
-    event: str
-    kind: str
-    build: BuildRef
-    since: datetime
-    from_instances: int = 0
-    cause: Cause = Cause()
-
-
-class Decision(Model):
-    """What a claim was answered, and why. A repeated "no" is written when its reason changes; `count` tells how often."""
-
-    time: datetime
-    last_time: datetime
-    count: int = 1
-    accepted: bool
-    reason: str
-    message: str
-    build: BuildRef
-    event: str | None = None
-
-
-class ClaimStatus(Model):
-    """The claim's fields: written by compare-and-swap on resourceVersion, by the claim and the settling of an event."""
-
-    active: ActiveEvent | None = None
-    sequence: int = 0
-    cooldown_until: datetime | None = None
-    cooldown_reason: str | None = None
-    failures: int = 0
-    last_event: str | None = None
-    decisions: list[Decision] = []
-
-
-class Resolved(Model):
-    """What the names in the spec stand for."""
-
-    template_mo_ref: str | None = None
-    pool: str | None = None
-    member_port: int | None = None
-    virtual_servers: list[str] = []
-    network: str | None = None
-    baseline_members: list[str] = []
-
-
-class Provisioned(Model):
-    """What was made outside, written before it is made: what a removal has to look for."""
-
-    job: str | None = None
-    job_generation: str | None = None
-    job_hash: str | None = None
-    receiver: str | None = None
-    rule_file: str | None = None
-    targets_file: str | None = None
-    token_file: str | None = None
-
-
-class Instances(Model):
-    """How many serve: members of the pool that people made, and ours."""
-
-    baseline: int = 0
-    ours: int = 0
-    total: int = 0
-    names: list[str] = []
-
-
-class AutoscalingPolicyStatus(Model):
-    """One writer for each field: `claim` by compare-and-swap, all else by the reconcile."""
-
-    observed_generation: int | None = None
-    conditions: list[Condition] = []
-    resolved: Resolved | None = None
-    provisioned: Provisioned | None = None
-    instances: Instances | None = None
-    claim: ClaimStatus | None = None
-
-
 class AutoscalingPolicy(Resource[AutoscalingPolicySpec, AutoscalingPolicyStatus]):
     """What one service needs to be scaled: template, thresholds, bounds, pool, addresses."""
 
     KIND: ClassVar[str] = "AutoscalingPolicy"
     PLURAL: ClassVar[str] = "autoscalingpolicies"
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
+            "shorten metadata.name to 63 characters without dots: file names, labels and VM names are made from it",
+        ),
+        Rule(
+            "has(self.spec.service) || size(self.metadata.name) <= 40",
+            "set spec.service.name (at most 40 characters): this policy's own name is too long for a service's",
+        ),
+    )
     SHORT: ClassVar[str] = "asp"
     NAMESPACED: ClassVar[bool] = True
     COLUMNS: ClassVar[list[PrinterColumn]] = [
@@ -285,8 +277,8 @@ class AutoscalingPolicy(Resource[AutoscalingPolicySpec, AutoscalingPolicyStatus]
         PrinterColumn(name="Base", type="integer", json_path=".status.instances.baseline"),
         PrinterColumn(name="Ours", type="integer", json_path=".status.instances.ours"),
         PrinterColumn(name="Max", type="integer", json_path=".spec.scaling.maxInstances"),
-        PrinterColumn(name="Active", json_path=".status.claim.active.event"),
         PrinterColumn(name="Reason", json_path='.status.conditions[?(@.type=="Ready")].reason'),
+        PrinterColumn(name="Active", json_path=".status.claim.active.event", priority=1),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
     ]
 

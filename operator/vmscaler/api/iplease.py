@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from vmscaler.api.meta import Model, NameRef, PrinterColumn, Resource
+from vmscaler.api.cel import Rule, immutable
+from vmscaler.api.meta import DnsLabel, DnsName, IpV4, Message, Model, NameRef, PrinterColumn, Resource, Uid, WholeSecond
 
 
 class LeasePhase(StrEnum):
@@ -20,17 +21,17 @@ class LeasePhase(StrEnum):
 class LeaseHolder(Model):
     """The VmInstance that holds the address."""
 
-    namespace: str
-    name: str
-    uid: str
+    namespace: DnsLabel
+    name: DnsName
+    uid: Uid
 
 
 class IpLeaseSpec(Model):
     """Fixed when the address is taken."""
 
     site_ref: NameRef
-    network: str
-    address: str
+    network: DnsLabel
+    address: IpV4
     holder: LeaseHolder
 
 
@@ -39,8 +40,8 @@ class IpLeaseStatus(Model):
 
     phase: LeasePhase = LeasePhase.LEASED
     since: datetime | None = None
-    release_at: datetime | None = None
-    reason: str = ""
+    release_at: WholeSecond | None = None
+    reason: Message = ""
 
 
 class IpLease(Resource[IpLeaseSpec, IpLeaseStatus]):
@@ -48,13 +49,19 @@ class IpLease(Resource[IpLeaseSpec, IpLeaseStatus]):
 
     KIND: ClassVar[str] = "IpLease"
     PLURAL: ClassVar[str] = "ipleases"
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        immutable("a lease's spec", ".spec"),
+        Rule(
+            "self.metadata.name == self.spec.siteRef.name + '.' + self.spec.network + '.' + self.spec.address",
+            "name the lease <site>.<network>.<address>: only so is every address handed out once",
+        ),
+    )
     SHORT: ClassVar[str] = "ipl"
     NAMESPACED: ClassVar[bool] = False
     COLUMNS: ClassVar[list[PrinterColumn]] = [
         PrinterColumn(name="Phase", json_path=".status.phase"),
-        PrinterColumn(name="Address", json_path=".spec.address"),
-        PrinterColumn(name="Namespace", json_path=".spec.holder.namespace"),
         PrinterColumn(name="Holder", json_path=".spec.holder.name"),
         PrinterColumn(name="Release", json_path=".status.releaseAt"),
+        PrinterColumn(name="Holder Namespace", json_path=".spec.holder.namespace", priority=1),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
     ]

@@ -1,7 +1,7 @@
 """What all kinds share: metadata, conditions, references, the string types with their limits.
 
 Every string has a maximum length and a pattern, because kopf and etcd have limits (facts/kopf.md) and because each string
-ends up in somebody's YAML, XML, PromQL or path. `Text` excludes control characters.
+ends up in somebody's YAML, XML, PromQL or path. CEL rules and messages stand beside the patterns (vmscaler.api.cel).
 """
 
 from __future__ import annotations
@@ -10,34 +10,125 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+
+from vmscaler.api.cel import IS_IPV4, IS_SUBNET, CelOnly, ListKey, Rule, Says
 
 GROUP = "vmscaler.io"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 FINALIZER = f"{GROUP}/finalizer"
+LONGEST = "24h"
 
 Json = dict[str, Any]
 
-# Patterns hold for RE2 (the API server) and Python alike.
-DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$", max_length=256)]
-LongText = Annotated[str, StringConstraints(max_length=4096)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/\-]*)?$", max_length=512)]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/\-]*$", max_length=512)]
-InventoryPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f\x7f\\]+$", max_length=512)]
-InventoryName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f\\/]+$", min_length=1, max_length=80)]
-IpV4 = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$", max_length=15)]
-Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$", max_length=18)]
-Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", max_length=32)]
-Pem = Annotated[str, StringConstraints(pattern=r"^\s*-----BEGIN CERTIFICATE-----", max_length=65536)]
-Argument = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=512)]
-PoolName = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_.\-]+)*/?[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=255)]
+# Patterns hold for RE2 (the API server) and Rust's regex (pydantic) alike: no look-around, \x{...} and not \u....
+# Cc: control characters; Cf: invisible formatting (bidi overrides, zero-width joiners, BOM); Zl, Zp: U+2028, U+2029.
+_NO_CONTROL = "remove control characters, line breaks and invisible formatting characters"
+DnsLabel = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63),
+    Says("use lower-case letters, digits and '-', with a letter or digit at both ends"),
+]
+DnsName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253),
+    Says("use lower-case letters, digits, '-' and '.', with a letter or digit at both ends"),
+]
+Text = Annotated[str, StringConstraints(pattern=r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$", max_length=256), Says(_NO_CONTROL)]
+LongText = Annotated[
+    str,
+    StringConstraints(pattern=r"^([^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|[\n\t])*$", max_length=4096),
+    Says("remove control and invisible formatting characters; line feeds and tabs may stay"),
+]
+Url = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/\-]*)?$", max_length=512),
+    Says("write https://host[:port][/path] (or http://), with no user, query or fragment: credentials belong in the Secret"),
+]
+HttpsUrl = Annotated[
+    str,
+    StringConstraints(pattern=r"^https://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/\-]*)?$", max_length=512),
+    Says("write https://host[:port][/path], with no user, query or fragment: credentials belong in the Secret and go over TLS only"),
+]
+AbsolutePath = Annotated[
+    str,
+    StringConstraints(pattern=r"^(/\.?[A-Za-z0-9_\-][A-Za-z0-9._\-]*)+/?$", max_length=512),
+    Says("write an absolute path of letters, digits and '._-', without '..'"),
+]
+InventoryPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^(/[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\\/]+)+$", max_length=512),
+    Says(r"write the inventory path from the datacenter on, e.g. /DC0/vm/web, without control characters and '\'"),
+]
+InventoryName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\\/]+$", min_length=1, max_length=80),
+    Says(r"write the name as vCenter shows it, without '/', '\' and control characters"),
+]
+IpV4 = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$", max_length=15), CelOnly(), IS_IPV4]
+Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$", max_length=18), CelOnly(), IS_SUBNET]
+# The order is Go's own and each number has five digits at most, so that no sum overflows in CEL's duration().
+Duration = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([0-9]{1,5}(\.[0-9]{1,3})?h)?([0-9]{1,5}(\.[0-9]{1,3})?m)?([0-9]{1,5}(\.[0-9]{1,3})?s)?([0-9]{1,5}ms)?$",
+        min_length=2,
+        max_length=32,
+    ),
+    Says(
+        f"write a duration of at most {LONGEST} such as 90s, 5m or 1h30m (units h, m, s, ms, in this order)",
+        further=f"duration(self) <= duration('{LONGEST}')",
+    ),
+]
+PositiveDuration = Annotated[Duration, Rule("self.matches('[1-9]')", "write a duration above zero, e.g. 5m")]
+Pem = Annotated[
+    str,
+    StringConstraints(pattern=r"^\s*-----BEGIN CERTIFICATE-----([^\p{Cc}\p{Cf}]|[\r\n\t])*$", max_length=65536),
+    Says("write PEM certificates that begin with -----BEGIN CERTIFICATE-----"),
+    Rule("!self.contains('PRIVATE KEY')", "remove the private key (and treat it as lost): only certificates belong here"),
+]
+Argument = Annotated[str, StringConstraints(pattern=r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$", max_length=512), Says(_NO_CONTROL)]
+PoolName = Annotated[
+    str,
+    StringConstraints(pattern=r"^(/[A-Za-z0-9_.\-]+)*/?[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=255),
+    Says("write the pool's full path, e.g. /Common/pool-web: letters, digits and '_.-'"),
+]
 LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=128)]
+Labels = Annotated[
+    dict[LabelName, Text],
+    Field(max_length=16),
+    Rule(
+        "self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_]{0,127}$'))",
+        "write label names of letters, digits and '_' that do not begin with a digit, at most 128 characters long",
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Percent = Annotated[int, Field(ge=1, le=100)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+Generation = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Uid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9\-]*$", max_length=64)]
+
+
+def _shorten(limit: int) -> BeforeValidator:
+    def shorten(value: object) -> object:
+        return f"{value[: limit - 1]}\N{HORIZONTAL ELLIPSIS}" if isinstance(value, str) and len(value) > limit else value
+
+    return BeforeValidator(shorten)
+
+
+def clip(limit: int) -> BeforeValidator:
+    """Keep the first `limit` items: for lists in a status, where a refused write would be worse than a short list."""
+    return BeforeValidator(lambda value: value[:limit] if isinstance(value, list) else value)
+
+
+# What other systems say goes into a status: cut rather than refused. Words are shown in columns, messages are read.
+Word = Annotated[str, _shorten(256), StringConstraints(max_length=256)]
+Link = Annotated[str, _shorten(1024), StringConstraints(max_length=1024)]
+Message = Annotated[str, _shorten(2048), StringConstraints(max_length=2048)]
+# Shown in columns, where microseconds would cost the width of two others.
+WholeSecond = Annotated[datetime, AfterValidator(lambda value: value.replace(microsecond=0))]
 
 
 class Model(BaseModel):
@@ -91,9 +182,12 @@ class Condition(Model):
     type: Annotated[str, StringConstraints(max_length=64)]
     status: ConditionStatus
     reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9_]*)$", max_length=64)]
-    message: Annotated[str, StringConstraints(max_length=2048)] = ""
-    last_transition_time: datetime
-    observed_generation: int | None = None
+    message: Message = ""
+    last_transition_time: WholeSecond
+    observed_generation: Generation | None = None
+
+
+Conditions = Annotated[list[Condition], Field(max_length=32), ListKey("type")]
 
 
 class NameRef(Model):
@@ -113,7 +207,7 @@ class PolicyRef(Model):
 
     namespace: DnsLabel
     name: DnsName
-    uid: Annotated[str, StringConstraints(max_length=64)]
+    uid: Uid
 
 
 SpecT = TypeVar("SpecT", bound=Model)
@@ -138,6 +232,8 @@ class Resource(Model, Generic[SpecT, StatusT]):
     SHORT: ClassVar[str]
     NAMESPACED: ClassVar[bool]
     COLUMNS: ClassVar[list[PrinterColumn]] = []
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+    """CEL rules at the root of the object, where metadata.name can be seen."""
 
     metadata: ObjectMeta
     spec: SpecT

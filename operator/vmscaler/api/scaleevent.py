@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from vmscaler.api.autoscalingpolicy import BuildRef, Cause
-from vmscaler.api.meta import Condition, Model, NameRef, PolicyRef, PrinterColumn, Resource
+from pydantic import Field
+
+from vmscaler.api.cel import Rule, immutable
+from vmscaler.api.meta import Conditions, Count, DnsName, Message, Model, NameRef, PolicyRef, PrinterColumn, Resource, Word
+from vmscaler.api.policystatus import BuildRef, Cause
 
 
 class EventPhase(StrEnum):
@@ -30,19 +33,19 @@ class ActionState(StrEnum):
 class Action(Model):
     """One action on one instance, with its times and what came of it."""
 
-    name: str
-    instance: str
+    name: Word
+    instance: Word
     state: ActionState
     started_at: datetime
     finished_at: datetime | None = None
-    duration: str | None = None
-    attempts: int = 1
-    message: str = ""
-    address: str | None = None
-    vm_id: str | None = None
-    vm_ip: str | None = None
-    pool: str | None = None
-    member: str | None = None
+    duration: Word | None = None
+    attempts: Count = 1
+    message: Message = ""
+    address: Word | None = None
+    vm_id: Word | None = None
+    vm_ip: Word | None = None
+    pool: Word | None = None
+    member: Word | None = None
 
 
 class Rollback(Model):
@@ -50,8 +53,8 @@ class Rollback(Model):
 
     started_at: datetime
     finished_at: datetime | None = None
-    reason: str = ""
-    message: str = ""
+    reason: Word = ""
+    message: Message = ""
 
 
 class ScaleEventSpec(Model):
@@ -59,29 +62,29 @@ class ScaleEventSpec(Model):
 
     policy_ref: PolicyRef
     site_ref: NameRef
-    sequence: int
-    step: int = 1
-    from_instances: int
-    to_instances: int
+    sequence: Count
+    step: Count = 1
+    from_instances: Count
+    to_instances: Count
     cause: Cause
     build: BuildRef
-    instances: list[str]
+    instances: Annotated[list[DnsName], Field(max_length=20)]
 
 
 class ScaleEventStatus(Model):
     """Written by the step that runs (its action), and by the settling of the event."""
 
     phase: EventPhase = EventPhase.RUNNING
-    stage: str = "claim"
-    reason: str = ""
-    message: str = ""
-    failed_stage: str | None = None
+    stage: Word = "claim"
+    reason: Word = ""
+    message: Message = ""
+    failed_stage: Word | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    duration: str | None = None
-    actions: list[Action] = []
+    duration: Word | None = None
+    actions: Annotated[list[Action], Field(max_length=200)] = []
     rollback: Rollback | None = None
-    conditions: list[Condition] = []
+    conditions: Conditions = []
 
 
 class ScaleOutEvent(Resource[ScaleEventSpec, ScaleEventStatus]):
@@ -89,16 +92,17 @@ class ScaleOutEvent(Resource[ScaleEventSpec, ScaleEventStatus]):
 
     KIND: ClassVar[str] = "ScaleOutEvent"
     PLURAL: ClassVar[str] = "scaleoutevents"
+    RULES: ClassVar[tuple[Rule, ...]] = (immutable("an event's spec", ".spec"),)
     SHORT: ClassVar[str] = "soe"
     NAMESPACED: ClassVar[bool] = True
     COLUMNS: ClassVar[list[PrinterColumn]] = [
         PrinterColumn(name="Phase", json_path=".status.phase"),
         PrinterColumn(name="Stage", json_path=".status.stage"),
-        PrinterColumn(name="From", type="integer", json_path=".spec.fromInstances"),
-        PrinterColumn(name="To", type="integer", json_path=".spec.toInstances"),
-        PrinterColumn(name="Build", type="integer", json_path=".spec.build.number"),
-        PrinterColumn(name="Duration", json_path=".status.duration"),
         PrinterColumn(name="Reason", json_path=".status.reason"),
+        PrinterColumn(name="Duration", json_path=".status.duration"),
+        PrinterColumn(name="From", type="integer", json_path=".spec.fromInstances", priority=1),
+        PrinterColumn(name="To", type="integer", json_path=".spec.toInstances", priority=1),
+        PrinterColumn(name="Build", type="integer", json_path=".spec.build.number", priority=1),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
     ]
 
@@ -108,6 +112,7 @@ class ScaleInEvent(Resource[ScaleEventSpec, ScaleEventStatus]):
 
     KIND: ClassVar[str] = "ScaleInEvent"
     PLURAL: ClassVar[str] = "scaleinevents"
+    RULES: ClassVar[tuple[Rule, ...]] = ScaleOutEvent.RULES
     SHORT: ClassVar[str] = "sie"
     NAMESPACED: ClassVar[bool] = True
     COLUMNS: ClassVar[list[PrinterColumn]] = ScaleOutEvent.COLUMNS

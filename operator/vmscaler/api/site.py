@@ -5,42 +5,52 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
+from vmscaler.api.cel import CA_FOR_HTTPS, ListKey, Rule, Says, if_ipv4, if_subnet, immutable, rules
 from vmscaler.api.meta import (
     AbsolutePath,
-    Argument,
     Cidr,
-    Condition,
+    Conditions,
+    Count,
     DnsLabel,
     Duration,
+    Generation,
+    HttpsUrl,
     InventoryPath,
     IpV4,
+    Link,
     Model,
     Pem,
-    PoolName,
     Port,
+    PositiveDuration,
     PrinterColumn,
     Resource,
     SecretRef,
     Text,
     Url,
+    Word,
 )
+from vmscaler.api.monitoringhosts import Alertmanager as Alertmanager
+from vmscaler.api.monitoringhosts import AlertmanagerHost as AlertmanagerHost
+from vmscaler.api.monitoringhosts import Prometheus as Prometheus
+from vmscaler.api.monitoringhosts import PrometheusHost as PrometheusHost
+from vmscaler.api.monitoringhosts import Ssh as Ssh
 
 
 class VCenter(Model):
     """The vCenter of the site. The Secret has the keys `username` and `password`."""
 
-    url: Url
+    url: HttpsUrl
     credentials_secret_ref: SecretRef
     ca_bundle: Pem
-    datacenter: Text = Field(description="The datacenter's name; inventory paths begin with it.")
+    datacenter: Annotated[Text, Field(min_length=1)] = Field(description="The datacenter's name; inventory paths begin with it.")
 
 
 class BigIp(Model):
     """One BIG-IP, or an active/standby pair. The Secret has the keys `username` and `password`."""
 
-    urls: Annotated[list[Url], Field(min_length=1, max_length=2)]
+    urls: Annotated[list[HttpsUrl], Field(min_length=1, max_length=2)]
     credentials_secret_ref: SecretRef
     ca_bundle: Pem
     login_provider: Text = "tmos"
@@ -48,6 +58,8 @@ class BigIp(Model):
 
 class Jenkins(Model):
     """The Jenkins controller. The Secret has the keys `username` and `token` (an API token)."""
+
+    model_config = ConfigDict(json_schema_extra=rules(CA_FOR_HTTPS))
 
     url: Url
     credentials_secret_ref: SecretRef
@@ -58,84 +70,41 @@ class Jenkins(Model):
         description="Path of the CA file with which Alertmanager verifies hookUrl, on Alertmanager's host.",
     )
     step_command: AbsolutePath = Field(default="/usr/local/bin/vmscaler-step", description="Where the step client is on the agents.")
-    agent_label: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]*$", max_length=63)] = ""
-
-
-class Ssh(Model):
-    """SSH login with a key; the Secret has the key `privateKey` (and `passphrase` if it has one)."""
-
-    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-:]*$", max_length=253)]
-    port: Port = 22
-    user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_\-]*\$?$", max_length=32)]
-    host_keys: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.\-]+ [A-Za-z0-9+/=]+$", max_length=1024)]],
-        Field(min_length=1, max_length=8),
-    ] = Field(description="Public host keys as `ssh-keyscan` prints them, without the host: `ssh-ed25519 AAAA...`.")
-    credentials_secret_ref: SecretRef
-
-
-Command = Annotated[list[Argument], Field(min_length=1, max_length=32)]
-
-
-class PrometheusHost(Model):
-    """One Prometheus and the host that holds its files."""
-
-    name: DnsLabel
-    url: Url
-    ca_bundle: Pem | None = None
-    ssh: Ssh
-    config_file: AbsolutePath = "/etc/prometheus/prometheus.yml"
-    rules_directory: AbsolutePath = "/etc/prometheus/vmscaler/rules"
-    targets_directory: AbsolutePath = "/etc/prometheus/vmscaler/targets"
-    mounted_rules_directory: AbsolutePath | None = Field(
-        default=None, description="rulesDirectory as Prometheus sees it, where that differs (a container)."
-    )
-    mounted_targets_directory: AbsolutePath | None = None
-    check_config_command: Command = Field(
-        default=["promtool", "check", "config"], description="promtool on the host; the staged file's path is appended."
-    )
-    check_rules_command: Command = Field(default=["promtool", "check", "rules"])
-
-
-class AlertmanagerHost(Model):
-    """One Alertmanager and the host that holds its files."""
-
-    name: DnsLabel
-    url: Url
-    ca_bundle: Pem | None = None
-    ssh: Ssh
-    config_file: AbsolutePath = "/etc/alertmanager/alertmanager.yml"
-    tokens_directory: AbsolutePath = "/etc/alertmanager/vmscaler/tokens"
-    mounted_tokens_directory: AbsolutePath | None = None
-    check_config_command: Command = Field(default=["amtool", "check-config"])
-
-
-class Prometheus(Model):
-    """The site's Prometheus servers (a pair is usual)."""
-
-    hosts: Annotated[list[PrometheusHost], Field(min_length=1, max_length=4)]
-    evaluation_interval: Duration | None = Field(default=None, description="Of our rule groups; default: Prometheus' own.")
-
-
-class Alertmanager(Model):
-    """The site's Alertmanagers (a cluster is usual) and the timings of our routes."""
-
-    hosts: Annotated[list[AlertmanagerHost], Field(min_length=1, max_length=4)]
-    group_wait: Duration = "10s"
-    group_interval: Duration = "1m"
-    repeat_interval: Duration = "5m"
+    agent_label: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]*$", max_length=63), Says("write one label of letters, digits and '_.-'")
+    ] = ""
 
 
 class Network(Model):
     """A network in which VMs get addresses. The networks of a Site may not overlap."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                if_subnet("self.cidr", "cidr(self.cidr).prefixLength() >= 8 && cidr(self.cidr).prefixLength() <= 30"),
+                "write a cidr with a prefix length from 8 to 30",
+            ),
+            Rule(
+                "!has(self.gateway) || " + if_subnet("self.cidr", if_ipv4("self.gateway", then="cidr(self.cidr).containsIP(self.gateway)")),
+                "gateway lies outside cidr: correct one of them",
+            ),
+            Rule(
+                "!has(self.reserved) || "
+                + if_subnet("self.cidr", "self.reserved.all(a, " + if_ipv4("a", then="cidr(self.cidr).containsIP(a)") + ")"),
+                "a reserved address lies outside cidr: correct or remove it",
+            ),
+        )
+    )
+
     name: DnsLabel
-    port_group: Text
+    port_group: Annotated[Text, Field(min_length=1)]
     vlan: Annotated[int, Field(ge=0, le=4094)] | None = None
     cidr: Cidr
     gateway: IpV4 | None = None
     dns_servers: Annotated[list[IpV4], Field(max_length=4)] = []
-    domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.\-]*$", max_length=253)] = ""
+    domain: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9.\-]*$", max_length=253), Says("write a DNS domain in lower case, e.g. example.org")
+    ] = ""
     reserved: Annotated[list[IpV4], Field(max_length=256)] = Field(default=[], description="Never handed out.")
 
 
@@ -156,7 +125,7 @@ class AddressProbes(Model):
         ProbeMethod.TCP,
     ]
     tcp_ports: Annotated[list[Port], Field(max_length=8)] = [22, 80, 443, 3389]
-    timeout: Duration = "1s"
+    timeout: PositiveDuration = "1s"
 
 
 class Caps(Model):
@@ -174,6 +143,13 @@ class NetworkGrant(Model):
     ranges: Annotated[list[Cidr], Field(max_length=16)] = []
 
 
+PoolGrant = Annotated[
+    str,
+    StringConstraints(pattern=r"^(/[A-Za-z0-9_.\-]+)*/?([A-Za-z0-9_][A-Za-z0-9_.\-]*\*?|\*)$", max_length=255),
+    Says("write a pool's full path, e.g. /Common/pool-web; a trailing * stands for the rest of the name"),
+]
+
+
 class Tenant(Model):
     """A grant: these namespaces may use this site within these limits."""
 
@@ -181,11 +157,13 @@ class Tenant(Model):
     folders: Annotated[list[InventoryPath], Field(max_length=16)] = Field(
         default=[], description="Template and VM folders; what is below them is granted too."
     )
-    networks: Annotated[list[NetworkGrant], Field(max_length=16)] = []
-    pools: Annotated[list[PoolName], Field(max_length=256)] = Field(
+    networks: Annotated[list[NetworkGrant], Field(max_length=16), ListKey("name")] = []
+    pools: Annotated[list[PoolGrant], Field(max_length=256)] = Field(
         default=[], description="Full paths of BIG-IP pools; a trailing * stands for the rest of the name."
     )
-    job_prefix: Annotated[str, StringConstraints(pattern=r"^[a-z0-9\-]*$", max_length=63)] = "autoscale-"
+    job_prefix: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9\-]*$", max_length=63), Says("use lower-case letters, digits and '-'")
+    ] = "autoscale-"
     promql: bool = Field(default=False, description="Whether the tenant may write PromQL of its own.")
     max_instances: Annotated[int, Field(ge=0, le=10000)] = 100
 
@@ -193,14 +171,34 @@ class Tenant(Model):
 class SiteSpec(Model):
     """What the administrator of a data centre says of it."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "!has(self.tenants) || self.tenants.all(t, !has(t.networks) || "
+                "t.networks.all(granted, self.networks.exists(n, n.name == granted.name)))",
+                "a tenant is granted a network that this site does not have: add it to networks, or correct the grant's name",
+            )
+        )
+    )
+
     display_name: Text = ""
-    installation: DnsLabel = Field(description="The immutable name of this installation: VMs are marked with it.")
+    installation: Annotated[DnsLabel, immutable("the installation's name")] = Field(
+        description="The immutable name of this installation: VMs are marked with it."
+    )
     vcenter: VCenter
     bigip: BigIp
     jenkins: Jenkins
     prometheus: Prometheus
     alertmanager: Alertmanager
-    networks: Annotated[list[Network], Field(min_length=1, max_length=64)]
+    networks: Annotated[
+        list[Network],
+        Field(min_length=1, max_length=64),
+        ListKey("name"),
+        Rule(
+            "self.all(a, self.all(b, a.name == b.name || !isCIDR(a.cidr) || !isCIDR(b.cidr) || !cidr(a.cidr).containsCIDR(b.cidr)))",
+            "two networks overlap: give each a cidr of its own (a network that several sites share is named in one of them only)",
+        ),
+    ]
     address_probes: AddressProbes = AddressProbes()
     address_quarantine: Duration = Field(default="10m", description="How long an address rests after a VM used it.")
     caps: Caps = Caps()
@@ -210,19 +208,19 @@ class SiteSpec(Model):
 class SystemStatus(Model):
     """What was seen of a system at the last look."""
 
-    name: str
-    url: str = ""
-    version: str = ""
+    name: Word
+    url: Link = ""
+    version: Word = ""
 
 
 class SiteStatus(Model):
     """What the operator saw of a site: one condition per system."""
 
-    observed_generation: int | None = None
-    conditions: list[Condition] = []
-    systems: list[SystemStatus] = []
-    policies: int = 0
-    instances: int = 0
+    observed_generation: Generation | None = None
+    conditions: Conditions = []
+    systems: Annotated[list[SystemStatus], Field(max_length=32)] = []
+    policies: Count = 0
+    instances: Count = 0
 
 
 class Site(Resource[SiteSpec, SiteStatus]):
@@ -230,6 +228,12 @@ class Site(Resource[SiteSpec, SiteStatus]):
 
     KIND: ClassVar[str] = "Site"
     PLURAL: ClassVar[str] = "sites"
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
+            "shorten metadata.name to 63 characters without dots: the names of leases begin with it",
+        ),
+    )
     SHORT: ClassVar[str] = "site"
     NAMESPACED: ClassVar[bool] = False
     COLUMNS: ClassVar[list[PrinterColumn]] = [

@@ -7,10 +7,31 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from vmscaler.api.autoscalingpolicy import Exporter, Timeouts
-from vmscaler.api.meta import Condition, Model, NameRef, PolicyRef, PrinterColumn, Resource
+from vmscaler.api.cel import Rule, immutable
+from vmscaler.api.meta import (
+    Cidr,
+    Conditions,
+    DnsLabel,
+    InventoryName,
+    InventoryPath,
+    IpV4,
+    Labels,
+    Message,
+    Model,
+    NameRef,
+    PolicyRef,
+    PoolName,
+    Port,
+    PrinterColumn,
+    Resource,
+    Text,
+    Word,
+)
 
 
 class InstancePhase(StrEnum):
@@ -28,46 +49,46 @@ class InstancePhase(StrEnum):
 class InstanceNetwork(Model):
     """The network of the VM's card, and the range its address is from."""
 
-    name: str
-    port_group: str
-    cidr: str
-    gateway: str | None = None
-    dns_servers: list[str] = []
-    domain: str = ""
-    start: str
-    end: str
+    name: DnsLabel
+    port_group: Text
+    cidr: Cidr
+    gateway: IpV4 | None = None
+    dns_servers: Annotated[list[IpV4], Field(max_length=4)] = []
+    domain: Word = ""
+    start: IpV4
+    end: IpV4
 
 
 class InstanceTemplate(Model):
     """The template as it was resolved at the claim."""
 
-    inventory_path: str
-    mo_ref: str
+    inventory_path: InventoryPath
+    mo_ref: Word
 
 
 class InstancePlacement(Model):
     """Where the VM lives."""
 
-    folder: str
-    resource_pool: str | None = None
-    datastore: str | None = None
-    customization: str | None = None
+    folder: InventoryPath
+    resource_pool: InventoryPath | None = None
+    datastore: InventoryName | None = None
+    customization: InventoryName | None = None
 
 
 class InstancePool(Model):
     """The pool that the VM joins."""
 
-    name: str
-    member_port: int
-    health_check_path: str
+    name: PoolName
+    member_port: Port
+    health_check_path: Word
 
 
 class InstanceMetrics(Model):
     """How the VM is scraped: under the service's own job label."""
 
-    prometheus_job: str
-    labels: dict[str, str] = {}
-    port: int
+    prometheus_job: Text
+    labels: Labels = {}
+    port: Port
     exporter: Exporter = Exporter.NODE
 
 
@@ -77,9 +98,9 @@ class VmInstanceSpec(Model):
     policy_ref: PolicyRef
     site_ref: NameRef
     event_ref: NameRef
-    installation: str
-    service: str
-    vm_name: str
+    installation: DnsLabel
+    service: DnsLabel
+    vm_name: InventoryName
     template: InstanceTemplate
     placement: InstancePlacement
     network: InstanceNetwork
@@ -92,17 +113,17 @@ class InstanceVm(Model):
     """The VM in vCenter. `started` is written before the clone is ordered: from then on it may exist and may have been powered on."""
 
     started: bool = False
-    mo_ref: str | None = None
-    instance_uuid: str | None = None
-    task: str | None = None
+    mo_ref: Word | None = None
+    instance_uuid: Word | None = None
+    task: Word | None = None
 
 
 class InstanceMember(Model):
     """The pool member. `started` is written before it is made."""
 
     started: bool = False
-    pool: str | None = None
-    name: str | None = None
+    pool: Word | None = None
+    name: Word | None = None
     enabled: bool = False
 
 
@@ -111,7 +132,7 @@ class InstanceRemoval(Model):
 
     started_at: datetime
     drain_until: datetime | None = None
-    reason: str = ""
+    reason: Message = ""
     left_pool: bool = False
     vm_gone: bool = False
 
@@ -120,13 +141,13 @@ class VmInstanceStatus(Model):
     """Written by the step that runs, and by the clean-up once a deletion timestamp is set."""
 
     phase: InstancePhase = InstancePhase.PENDING
-    address: str | None = None
-    lease: str | None = None
+    address: Word | None = None
+    lease: Word | None = None
     vm: InstanceVm | None = None
     member: InstanceMember | None = None
     in_service_since: datetime | None = None
     removal: InstanceRemoval | None = None
-    conditions: list[Condition] = []
+    conditions: Conditions = []
 
 
 class VmInstance(Resource[VmInstanceSpec, VmInstanceStatus]):
@@ -134,13 +155,14 @@ class VmInstance(Resource[VmInstanceSpec, VmInstanceStatus]):
 
     KIND: ClassVar[str] = "VmInstance"
     PLURAL: ClassVar[str] = "vminstances"
+    RULES: ClassVar[tuple[Rule, ...]] = (immutable("an instance's spec", ".spec"),)
     SHORT: ClassVar[str] = "vmi"
     NAMESPACED: ClassVar[bool] = True
     COLUMNS: ClassVar[list[PrinterColumn]] = [
         PrinterColumn(name="Phase", json_path=".status.phase"),
         PrinterColumn(name="Address", json_path=".status.address"),
-        PrinterColumn(name="VM", json_path=".status.vm.moRef"),
         PrinterColumn(name="Pool", json_path=".status.member.pool"),
+        PrinterColumn(name="VM", json_path=".spec.vmName", priority=1),
         PrinterColumn(name="Event", json_path=".spec.eventRef.name", priority=1),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
     ]

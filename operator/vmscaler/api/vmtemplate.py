@@ -8,8 +8,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from vmscaler.api.meta import (
-    Condition,
+    Conditions,
+    Count,
     DnsLabel,
+    Generation,
     InventoryPath,
     LongText,
     Model,
@@ -17,6 +19,8 @@ from vmscaler.api.meta import (
     PrinterColumn,
     Resource,
     Text,
+    Word,
+    clip,
 )
 
 
@@ -52,14 +56,14 @@ class VmTemplateSpec(Model):
 class VmTemplateStatus(Model):
     """What vCenter says of the template."""
 
-    observed_generation: int | None = None
-    conditions: list[Condition] = []
-    mo_ref: str | None = None
-    cpus: int | None = None
-    memory_mib: int | None = Field(default=None, alias="memoryMiB")
-    disk_gib: int | None = Field(default=None, alias="diskGiB")
-    guest_os: str | None = Field(default=None, alias="guestOS")
-    used_by: list[str] = []
+    observed_generation: Generation | None = None
+    conditions: Conditions = []
+    mo_ref: Word | None = None
+    cpus: Count | None = None
+    memory_mib: Count | None = Field(default=None, alias="memoryMiB")
+    disk_gib: Count | None = Field(default=None, alias="diskGiB")
+    guest_os: Word | None = Field(default=None, alias="guestOS")
+    used_by: Annotated[list[Word], Field(max_length=1000), clip(1000)] = []
 
 
 class VmTemplate(Resource[VmTemplateSpec, VmTemplateStatus]):

@@ -1,0 +1,92 @@
+"""The part of a Site that says where Prometheus and Alertmanager are, and how their hosts are reached over SSH."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from vmscaler.api.cel import CA_FOR_HTTPS, ListKey, Says, rules
+from vmscaler.api.meta import AbsolutePath, Argument, DnsLabel, Duration, Model, Pem, Port, PositiveDuration, SecretRef, Url
+
+HostKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.\-]+ [A-Za-z0-9+/=]+$", max_length=1024),
+    Says("write a public host key as ssh-keyscan prints it, without the host: ssh-ed25519 AAAA..."),
+]
+
+
+class Ssh(Model):
+    """SSH login with a key; the Secret has the key `privateKey` (and `passphrase` if it has one)."""
+
+    host: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-:]*$", max_length=253),
+        Says("write a host name or an address, without user and port"),
+    ]
+    port: Port = 22
+    user: Annotated[
+        str,
+        StringConstraints(pattern=r"^[a-z_][a-z0-9_\-]*\$?$", max_length=32),
+        Says("write a Unix user name: lower-case letters, digits, '_' and '-'"),
+    ]
+    host_keys: Annotated[list[HostKey], Field(min_length=1, max_length=8)] = Field(
+        description="Public host keys as `ssh-keyscan` prints them, without the host: `ssh-ed25519 AAAA...`."
+    )
+    credentials_secret_ref: SecretRef
+
+
+Command = Annotated[list[Argument], Field(min_length=1, max_length=32)]
+
+
+class PrometheusHost(Model):
+    """One Prometheus and the host that holds its files."""
+
+    model_config = ConfigDict(json_schema_extra=rules(CA_FOR_HTTPS))
+
+    name: DnsLabel
+    url: Url
+    ca_bundle: Pem | None = None
+    ssh: Ssh
+    config_file: AbsolutePath = "/etc/prometheus/prometheus.yml"
+    rules_directory: AbsolutePath = "/etc/prometheus/vmscaler/rules"
+    targets_directory: AbsolutePath = "/etc/prometheus/vmscaler/targets"
+    mounted_rules_directory: AbsolutePath | None = Field(
+        default=None, description="rulesDirectory as Prometheus sees it, where that differs (a container)."
+    )
+    mounted_targets_directory: AbsolutePath | None = None
+    check_config_command: Command = Field(
+        default=["promtool", "check", "config"], description="promtool on the host; the staged file's path is appended."
+    )
+    check_rules_command: Command = Field(default=["promtool", "check", "rules"])
+
+
+class AlertmanagerHost(Model):
+    """One Alertmanager and the host that holds its files."""
+
+    model_config = ConfigDict(json_schema_extra=rules(CA_FOR_HTTPS))
+
+    name: DnsLabel
+    url: Url
+    ca_bundle: Pem | None = None
+    ssh: Ssh
+    config_file: AbsolutePath = "/etc/alertmanager/alertmanager.yml"
+    tokens_directory: AbsolutePath = "/etc/alertmanager/vmscaler/tokens"
+    mounted_tokens_directory: AbsolutePath | None = None
+    check_config_command: Command = Field(default=["amtool", "check-config"])
+
+
+class Prometheus(Model):
+    """The site's Prometheus servers (a pair is usual)."""
+
+    hosts: Annotated[list[PrometheusHost], Field(min_length=1, max_length=4), ListKey("name")]
+    evaluation_interval: PositiveDuration | None = Field(default=None, description="Of our rule groups; default: Prometheus' own.")
+
+
+class Alertmanager(Model):
+    """The site's Alertmanagers (a cluster is usual) and the timings of our routes."""
+
+    hosts: Annotated[list[AlertmanagerHost], Field(min_length=1, max_length=4), ListKey("name")]
+    group_wait: Duration = "10s"
+    group_interval: PositiveDuration = "1m"
+    repeat_interval: PositiveDuration = "5m"
