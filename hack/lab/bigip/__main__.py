@@ -47,9 +47,16 @@ async def main(config: Json, serving: Serving) -> None:
         await serving.until_stopped()
     finally:
         device.faults.replace({})
+        _cut(api)  # an idle client would not answer a polite end of TLS for half a minute
         await api.cleanup()
         await loopback.cleanup()
         await device.close()
+
+
+def _cut(runner: web.AppRunner) -> None:
+    for connection in runner.server.connections if runner.server is not None else []:
+        if connection.transport is not None:
+            connection.transport.abort()
 
 
 async def _serve(runner: web.AppRunner, address: str, port: int, tls: ssl.SSLContext | None) -> int:
@@ -64,26 +71,21 @@ def _follow_faults(device: Device, api: web.AppRunner, certificates: Certificate
     """`certificate` and `restart` act on the server itself: at each change of the faults, and when their time is over."""
     restarted: Fault | None = None
 
-    def cut() -> None:
-        for connection in api.server.connections if api.server is not None else []:
-            if connection.transport is not None:
-                connection.transport.abort()
-
     def follow() -> None:
         nonlocal restarted
         certificate, restart = device.faults.get("certificate"), device.faults.get("restart")
         if certificate is not None:
             certificates.use(certificate.value["certificate"], certificate.value["key"])
-            cut()
+            _cut(api)
             if certificate.until is not None:
                 asyncio.get_running_loop().call_at(certificate.until + 0.01, follow)
         elif certificates.restore():
-            cut()
+            _cut(api)
         if restart is not None and restart is not restarted:
             restarted = restart
             log.info("restarting")
             device.tokens.forget_all()
-            cut()
+            _cut(api)
 
     device.faults.listeners.append(follow)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from aiohttp import BasicAuth, web
+import base64
+
+from aiohttp import web
 
 from .errors import Json, basic_refused, framework_error
 from .faults import Faults
@@ -39,13 +41,14 @@ def identify(tokens: Tokens, faults: Faults, request: web.Request) -> str:
         where = f"Uri:http://localhost:8100{request.path} Referrer:{request.remote} Sender:{request.remote}"
         message = f"Authorization failed: no user authentication header or token detected. {where}"
         raise framework_error(401, message, "F5 Authorization Required")
+    scheme, _, encoded = request.headers["Authorization"].partition(" ")
     try:
-        basic = BasicAuth.decode(request.headers["Authorization"])
+        name, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except ValueError as error:
         raise basic_refused() from error
-    if not tokens.check_password(basic.login, basic.password):
+    if scheme.lower() != "basic" or not tokens.check_password(name, password):
         raise basic_refused()
-    return str(basic.login)
+    return name
 
 
 def handle_tokens(tokens: Tokens, method: str, path: tuple[str, ...], body: Json) -> Json | None:

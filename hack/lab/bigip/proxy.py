@@ -122,7 +122,7 @@ class _ClientHalf(_Half):
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 _, server = await loop.create_connection(lambda: _ServerHalf(self, live), address, port)
         except (OSError, TimeoutError) as error:
-            log.info("%s: no connection to %s:%s: %s", self._virtual.name, address, port, error)
+            log.debug("%s: no connection to %s:%s: %s", self._virtual.name, address, port, error)
             self._virtual.refused += 1
             reset(self.transport)
             return

@@ -1,0 +1,409 @@
+"""The lab BIG-IP's bodies and statuses, line by line against facts/bigip.md."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.contract.bigip_bench import MEMBERS, PASSWORD, USER, Bigip, bench, eventually
+
+from lab.pki import Authority
+from lab.process import Part
+
+POOL = "/mgmt/tm/ltm/pool/~Common~web"
+
+
+@pytest.fixture
+async def bigip(tmp_path: Path) -> AsyncIterator[Bigip]:
+    async with bench(tmp_path) as running:
+        await running.log_in()
+        yield running
+
+
+def new(name: str = "10.0.0.5:80", **more: Any) -> dict[str, Any]:
+    return {"name": name, "partition": "Common", "address": name.rsplit(":", 1)[0], **more}
+
+
+def basic(password: str) -> dict[str, str]:
+    return {"Authorization": aiohttp.encode_basic_auth(USER, password)}
+
+
+def config_error(status: int, message: str, api_error: int = 3) -> tuple[int, Any]:
+    return status, {"code": status, "message": message, "errorStack": [], "apiError": api_error}
+
+
+async def test_a_log_in_and_the_life_of_its_token(bigip: Bigip) -> None:
+    body = await bigip.log_in()
+    token = body["token"]
+    assert (body["username"], body["loginProviderName"], body["generation"]) == (USER, "tmos", 0)
+    assert len(token["token"]) == 26 and token["name"] == token["token"]
+    assert (token["timeout"], token["partition"], token["userName"]) == (1200, "[All]", USER)
+    assert token["kind"] == "shared:authz:tokens:authtokenitemstate"
+    assert token["expirationMicros"] - token["lastUpdateMicros"] == 1200 * 10**6
+    path = f"/mgmt/shared/authz/tokens/{token['token']}"
+    assert (await bigip.ok("PATCH", path, {"timeout": "36000"}))["timeout"] == 36000
+    status, answer = await bigip.raw("PATCH", path, {"timeout": 36001})
+    assert (status, answer["message"]) == (406, "Auth-token absolute timeout (36000 seconds) exceeded")
+    await bigip.ok("DELETE", path)
+    status, answer = await bigip.raw("GET", "/mgmt/tm/sys/")
+    assert (status, answer["message"]) == (401, "X-F5-Auth-Token does not exist.")
+    assert answer["kind"] == ":resterrorresponse" and "restOperationId" in answer
+
+
+async def test_an_expired_token(tmp_path: Path) -> None:
+    async with bench(tmp_path, tokenTimeout=0) as bigip:
+        await bigip.log_in()
+        status, answer = await bigip.raw("GET", "/mgmt/tm/sys")
+        assert (status, answer["message"], answer["code"]) == (401, "X-F5-Auth-Token has expired.", 401)
+
+
+async def test_the_101st_token_is_refused(tmp_path: Path) -> None:
+    async with bench(tmp_path, users=[{"name": "admin", "password": PASSWORD}]) as bigip:
+        credentials = {"username": "admin", "password": PASSWORD}
+        for _ in range(100):
+            assert (await bigip.raw("POST", "/mgmt/shared/authn/login", credentials))[0] == 200
+        status, answer = await bigip.raw("POST", "/mgmt/shared/authn/login", credentials)
+        # Java: UUID.nameUUIDFromBytes("admin".getBytes())
+        uuid = "21232f29-7a57-35a7-8389-4a0e4a801fc3"
+        assert (status, answer["message"]) == (400, f"user {uuid} has reached maximum active login tokens")
+
+
+async def test_bad_credentials(bigip: Bigip) -> None:
+    login = bigip.record["url"] + "/mgmt/shared/authn/login"
+    async with bigip.session.post(login, json={"username": USER, "password": "wrong"}) as response:
+        assert (response.status, response.reason) == (401, "F5 Authorization Required")
+        assert (await response.json())["message"] == "Authentication failed."
+    url = bigip.record["url"] + "/mgmt/tm/sys"
+    async with bigip.session.get(url, headers=basic("wrong")) as response:
+        assert (response.status, response.content_type) == (401, "text/html")
+    async with bigip.session.get(url, headers=basic(PASSWORD)) as response:
+        assert response.status == 200
+    status, answer = await bigip.raw("GET", "/mgmt/tm/sys", token="")
+    assert status == 401 and "no user authentication header" in answer["message"]
+
+
+async def test_a_pool_and_its_links(bigip: Bigip) -> None:
+    pool = await bigip.ok("GET", POOL + "/")
+    assert pool["kind"] == "tm:ltm:pool:poolstate"
+    assert (pool["name"], pool["partition"], pool["fullPath"]) == ("web", "Common", "/Common/web")
+    assert pool["selfLink"] == f"https://localhost{POOL}?ver=16.1.4"
+    assert pool["membersReference"] == {"link": f"https://localhost{MEMBERS}?ver=16.1.4", "isSubcollection": True}
+    members = await bigip.ok("GET", MEMBERS)
+    assert members["kind"] == "tm:ltm:pool:members:memberscollectionstate" and "items" not in members
+    await bigip.ok("POST", MEMBERS, new())
+    pool = await bigip.ok("GET", POOL + "?expandSubcollections=true")
+    assert [item["name"] for item in pool["membersReference"]["items"]] == ["10.0.0.5:80"]
+    assert pool["selfLink"].endswith("?expandSubcollections=true&ver=16.1.4")
+    metadata = {"metadata": [{"name": "owner", "value": "x"}]}
+    answer = await bigip.ok("PATCH", POOL, metadata)
+    assert answer["metadata"] == [{"name": "owner", "persist": "true", "value": "x"}]
+
+
+async def test_a_members_session_and_state(bigip: Bigip) -> None:
+    member = await bigip.ok("POST", MEMBERS, new(session="user-disabled"))
+    expected = {
+        "kind": "tm:ltm:pool:members:membersstate",
+        "address": "10.0.0.5",
+        "connectionLimit": 0,
+        "dynamicRatio": 1,
+        "ephemeral": "false",
+        "fqdn": {"autopopulate": "disabled"},
+        "monitor": "default",
+        "priorityGroup": 0,
+        "rateLimit": "disabled",
+        "ratio": 1,
+        "session": "user-disabled",
+        "state": "unchecked",
+        "selfLink": f"https://localhost{MEMBERS}/~Common~10.0.0.5:80?ver=16.1.4",
+    }
+    assert expected.items() <= member.items()
+    path = f"{MEMBERS}/~Common~10.0.0.5:80"
+    forced = {"session": "user-disabled", "state": "user-down"}
+    assert forced.items() <= (await bigip.ok("PATCH", path + "/", forced)).items()
+    enabled = {"session": "user-enabled", "state": "user-up"}
+    assert {"session": "user-enabled", "state": "unchecked"}.items() <= (await bigip.ok("PATCH", path, enabled)).items()
+    assert await bigip.raw("PATCH", path, {"state": "up"}) == config_error(400, 'invalid property value "state":"up"')
+    assert await bigip.raw("PATCH", path, {"address": "10.0.0.5"}) == config_error(400, "address may not be specified")
+    assert await bigip.raw("DELETE", path) == (200, "")
+
+
+async def test_a_route_domain_is_decoded_once(bigip: Bigip) -> None:
+    member = await bigip.ok("POST", MEMBERS, new("10.0.0.6%1:80"))
+    assert member["name"] == "10.0.0.6%1:80"
+    link = f"{MEMBERS}/~Common~10.0.0.6%251:80"
+    assert member["selfLink"] == f"https://localhost{link}?ver=16.1.4"
+    assert (await bigip.ok("GET", link))["address"] == "10.0.0.6%1"
+    stats = await bigip.ok("GET", MEMBERS + "/stats")
+    assert list(stats["entries"]) == [f"https://localhost{link}/stats"]
+    v6 = await bigip.ok("POST", MEMBERS, {"name": "2001:db8::5.80", "partition": "Common"})
+    assert v6["address"] == "2001:db8::5"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "expected"),
+    [
+        (
+            "GET",
+            f"{MEMBERS}/~Common~1.1.1.1:80",
+            None,
+            config_error(404, "01020036:3: The requested Pool Member (/Common/web /Common/1.1.1.1 80) was not found."),
+        ),
+        (
+            "GET",
+            "/mgmt/tm/ltm/pool/~Common~no",
+            None,
+            config_error(404, "01020036:3: The requested Pool (/Common/no) was not found."),
+        ),
+        (
+            "POST",
+            "/mgmt/tm/ltm/pool/~Common~no/members",
+            new(),
+            config_error(404, "01020036:3: The requested pool (/Common/no) was not found."),
+        ),
+        (
+            "POST",
+            MEMBERS,
+            new("10.0.0.9:80"),
+            config_error(
+                409,
+                "01020066:3: The requested Pool Member (/Common/web /Common/10.0.0.9 80) already exists in partition Common.",
+            ),
+        ),
+        (
+            "POST",
+            MEMBERS,
+            new(partition="Elsewhere"),
+            config_error(
+                400,
+                "01070734:3: Configuration error: Can't associate Pool Member (/Common/web /Elsewhere/10.0.0.5 80) folder does not exist",
+            ),
+        ),
+        ("POST", MEMBERS, {"name": "10.0.0.5"}, config_error(400, "HTML Tag-like Content in the Request URL/Body")),
+        (
+            "DELETE",
+            "/mgmt/tm/ltm/node/~Common~10.0.0.9",
+            None,
+            config_error(
+                400,
+                "01070110:3: Node address '/Common/10.0.0.9' is referenced by a member of pool '/Common/web'.",
+            ),
+        ),
+        (
+            "POST",
+            "/mgmt/tm/cm",
+            {"command": "run", "utilCmdArgs": "config-sync to-group X"},
+            config_error(400, "01070734:3: Configuration error: Device group (X) not found in device group sync"),
+        ),
+    ],
+)
+async def test_errors(bigip: Bigip, method: str, path: str, body: Any, expected: tuple[int, Any]) -> None:
+    await bigip.ok("POST", MEMBERS, new("10.0.0.9:80"))
+    before = (await bigip.status())["pools"]
+    assert await bigip.raw(method, path, body) == expected
+    assert (await bigip.status())["pools"] == before
+
+
+async def test_a_post_without_partition_is_answered_404_though_it_happened(bigip: Bigip) -> None:
+    status, answer = await bigip.raw("POST", MEMBERS, {"name": "10.0.0.5:80"})
+    assert status == 404 and answer["message"].startswith("01020036:3:")
+    assert (await bigip.ok("GET", f"{MEMBERS}/~Common~10.0.0.5:80"))["address"] == "10.0.0.5"
+
+
+async def test_nodes_outlive_members_and_pools(bigip: Bigip) -> None:
+    await bigip.ok("POST", MEMBERS, new())
+    await bigip.ok("DELETE", f"{MEMBERS}/~Common~10.0.0.5:80")
+    node = await bigip.ok("GET", "/mgmt/tm/ltm/node/~Common~10.0.0.5")
+    assert {"kind": "tm:ltm:node:nodestate", "address": "10.0.0.5", "session": "user-enabled"}.items() <= node.items()
+    await bigip.ok("DELETE", "/mgmt/tm/ltm/node/~Common~10.0.0.5/")
+    assert await bigip.raw("GET", "/mgmt/tm/ltm/node/~Common~10.0.0.5") == config_error(
+        404, "01020036:3: The requested Node (/Common/10.0.0.5) was not found."
+    )
+
+
+async def test_select_and_filter(bigip: Bigip) -> None:
+    for name in ("10.0.0.5:80", "10.0.0.6:80"):
+        await bigip.ok("POST", MEMBERS, new(name))
+    listed = await bigip.ok("GET", MEMBERS + "?$select=name,session")
+    assert listed["items"] == [
+        {"name": "10.0.0.5:80", "session": "user-enabled"},
+        {"name": "10.0.0.6:80", "session": "user-enabled"},
+    ]
+    listed = await bigip.ok("GET", "/mgmt/tm/ltm/node?$filter=address%20eq%2010.0.0.6&$select=name")
+    assert listed["items"] == [{"name": "10.0.0.6"}]
+    assert "items" not in await bigip.ok("GET", "/mgmt/tm/ltm/pool?$filter=partition%20eq%20Other")
+
+
+async def test_a_transaction_is_all_or_nothing(bigip: Bigip) -> None:
+    opened = await bigip.ok("POST", "/mgmt/tm/transaction", {})
+    number = opened["transId"]
+    assert {"state": "STARTED", "timeoutSeconds": 120, "executionTimeout": 300, "failureReason": ""}.items() <= (opened.items())
+    header = {"X_F5_REST_Coordination_Id": str(number)}
+    path = f"/mgmt/tm/transaction/{number}"
+    assert await bigip.raw("PATCH", path, {"state": "VALIDATING"}) == config_error(
+        400, "there is no command to commit in the transaction", 2
+    )
+    queued = await bigip.ok("POST", MEMBERS, new(), **header)
+    link = f"https://localhost{path}/commands/1?ver=16.1.4"
+    expected = {"method": "POST", "body": new(), "evalOrder": 1, "commandId": 1, "selfLink": link}
+    assert expected.items() <= queued.items() and queued["kind"] == "tm:transaction:commandsstate"
+    await bigip.ok("DELETE", f"{MEMBERS}/~Common~9.9.9.9:80", **header)
+    assert (await bigip.ok("GET", MEMBERS, **header)).get("items", []) == []
+    assert await bigip.raw("PATCH", path, {"state": "VALIDATING"}) == config_error(
+        400,
+        "transaction failed:01020036:3: The requested Pool Member (/Common/web /Common/9.9.9.9 80) was not found.",
+        2,
+    )
+    status = await bigip.status()
+    assert status["pools"]["/Common/web"]["members"] == {} and status["nodes"] == {}
+    await bigip.ok("DELETE", f"{path}/commands/2")
+    assert (await bigip.ok("PATCH", path, {"state": "VALIDATING"}))["state"] == "COMPLETED"
+    assert len((await bigip.ok("GET", MEMBERS))["items"]) == 1
+    assert (await bigip.raw("GET", path))[0] == 404
+
+
+async def test_the_evaluation_order_of_a_transaction_can_be_changed(bigip: Bigip) -> None:
+    number = (await bigip.ok("POST", "/mgmt/tm/transaction/", {}))["transId"]
+    header = {"X_F5_REST_Coordination_Id": str(number)}
+    path = f"/mgmt/tm/transaction/{number}"
+    await bigip.ok("DELETE", f"{MEMBERS}/~Common~10.0.0.5:80", **header)
+    await bigip.ok("POST", MEMBERS, new(), **header)
+    assert (await bigip.raw("PATCH", path, {"state": "VALIDATING"}))[0] == 400
+    assert (await bigip.ok("PATCH", f"{path}/commands/2", {"evalOrder": 1}))["evalOrder"] == 1
+    await bigip.ok("PATCH", path, {"state": "VALIDATING", "validateOnly": True})
+    assert (await bigip.status())["nodes"] == {}
+    await bigip.ok("PATCH", path, {"state": "VALIDATING", "validateOnly": False})
+    status = await bigip.status()
+    assert status["pools"]["/Common/web"]["members"] == {} and list(status["nodes"]) == ["/Common/10.0.0.5"]
+
+
+async def test_high_availability_and_saving(tmp_path: Path, bigip: Bigip) -> None:
+    (device,) = (await bigip.ok("GET", "/mgmt/tm/cm/device"))["items"]
+    assert (device["failoverState"], device["selfDevice"]) == ("active", "true")
+
+    async def sync(of: Bigip) -> str:
+        entries = (await of.ok("GET", "/mgmt/tm/cm/sync-status"))["entries"]
+        text: str = entries["https://localhost/mgmt/tm/cm/sync-status/0"]["nestedStats"]["entries"]["status"]["description"]
+        return text
+
+    assert await sync(bigip) == "Standalone"
+    await bigip.ok("POST", MEMBERS, new())
+    assert not (await bigip.status())["saved"]
+    assert (await bigip.ok("POST", "/mgmt/tm/sys/config", {"command": "save"}))["kind"] == "tm:sys:config:savestate"
+    assert (await bigip.status())["saved"]
+    async with bench(tmp_path / "pair", deviceGroup="pair", peer="bigip-b.lab.example") as pair:
+        await pair.log_in()
+        assert await sync(pair) == "In Sync"
+        await pair.ok("POST", MEMBERS, new())
+        assert await sync(pair) == "Changes Pending"
+        command = {"command": "run", "utilCmdArgs": "config-sync to-group pair"}
+        assert await pair.ok("POST", "/mgmt/tm/cm", command) == {"kind": "tm:cm:runstate", **command}
+        assert await sync(pair) == "In Sync"
+        await pair.faults(standby=True)
+        devices = (await pair.ok("GET", "/mgmt/tm/cm/device"))["items"]
+        assert [device["failoverState"] for device in devices] == ["standby", "active"]
+
+
+async def test_faults_strike_and_are_healed(bigip: Bigip) -> None:
+    await bigip.faults(http_503={"count": 1})
+    status, page = await bigip.raw("GET", POOL)
+    assert status == 503 and "Configuration Utility restarting..." in page and page.startswith("<!DOCTYPE")
+    assert (await bigip.raw("GET", POOL))[0] == 200
+    await bigip.faults(unregistered_404=True)
+    status, answer = await bigip.raw("GET", POOL)
+    assert (status, answer["message"]) == (404, "Public URI path not registered")
+    await bigip.faults(mcpd_500={"methods": ["POST"], "path": "/members"})
+    assert (await bigip.raw("GET", MEMBERS))[0] == 200
+    lost = "The connection to mcpd has been lost, try again."
+    assert await bigip.raw("POST", MEMBERS, new()) == config_error(500, lost)
+    await bigip.faults(async_task_503={"for_s": 30})
+    busy = "There is an active asynchronous task executing."
+    assert await bigip.raw("POST", MEMBERS, new()) == config_error(503, busy)
+    await bigip.faults(refuse_writes=True)
+    status, answer = await bigip.raw("POST", MEMBERS, new())
+    assert status == 403 and answer["message"].startswith("Authorization failed: user=svc-scaler")
+    await bigip.faults(token_expired={"count": 1})
+    status, answer = await bigip.raw("GET", POOL)
+    assert (status, answer["message"]) == (401, "X-F5-Auth-Token has expired.")
+    assert (await bigip.raw("GET", POOL))[0] == 401
+    await bigip.log_in()
+    assert (await bigip.raw("GET", POOL))[0] == 200
+    assert (await bigip.status())["nodes"] == {}
+
+
+async def test_an_answer_can_be_late_or_lost(bigip: Bigip) -> None:
+    await bigip.faults(latency_s=0.3)
+    started = asyncio.get_running_loop().time()
+    await bigip.ok("GET", POOL)
+    assert asyncio.get_running_loop().time() - started >= 0.3
+    await bigip.faults(lost_answer={"count": 1})
+    with pytest.raises(aiohttp.ClientError):
+        await bigip.raw("POST", MEMBERS, new())
+    status = await bigip.status()
+    assert list(status["pools"]["/Common/web"]["members"]) == ["/Common/10.0.0.5:80"]
+    assert [(w["method"], w["path"], w["user"], w["status"]) for w in status["audit"]] == [("POST", MEMBERS, USER, 200)]
+    await bigip.faults(hang=True)
+    asked = asyncio.create_task(bigip.raw("POST", MEMBERS, new("10.0.0.6:80")))
+    done, _ = await asyncio.wait({asked}, timeout=0.3)
+    assert not done
+    await bigip.faults()
+    with pytest.raises(aiohttp.ClientError):
+        await asked
+
+
+async def test_a_restart_keeps_the_configuration_and_forgets_tokens(bigip: Bigip) -> None:
+    await bigip.ok("POST", MEMBERS, new())
+    await bigip.faults(restart={"for_s": 0.4})
+    assert (await bigip.raw("GET", POOL))[0] == 503
+
+    async def back() -> Any:
+        status, answer = await bigip.raw("GET", POOL)
+        return (status, answer) if status != 503 else None
+
+    status, answer = await eventually(back, "the end of the restart")
+    assert (status, answer["message"]) == (401, "X-F5-Auth-Token does not exist.")
+    await bigip.log_in()
+    assert len((await bigip.ok("GET", MEMBERS))["items"]) == 1
+
+
+async def test_the_certificate_can_change(bigip: Bigip) -> None:
+    other = Authority.wrong().issue("127.0.0.1")
+    await bigip.faults(certificate={"value": {"certificate": other.certificate, "key": other.key}})
+    with pytest.raises(aiohttp.ClientConnectorCertificateError) as raised:
+        await bigip.raw("GET", POOL)
+    assert isinstance(raised.value.certificate_error, ssl.SSLCertVerificationError)
+    assert "key" not in str(await bigip.status())
+    await bigip.faults()
+    assert (await bigip.raw("GET", POOL))[0] == 200
+
+
+async def test_unknown_faults_are_refused_with_the_known_ones(bigip: Bigip) -> None:
+    async with bigip.session.put(bigip.record["control"] + "/faults", json={"htp_503": True}) as response:
+        assert response.status == 400 and "http_503" in (await response.json())["known"]
+    async with bigip.session.get(bigip.record["control"] + "/faults") as response:
+        assert await response.json() == {}
+
+
+async def test_as_a_part_it_serves_and_stops_with_its_stdin(tmp_path: Path) -> None:
+    authority = Authority()
+    issued = authority.issue("127.0.0.1")
+    config = {
+        "certificate": issued.certificate,
+        "key": issued.key,
+        "users": [{"name": USER, "password": PASSWORD}],
+        "monitors": [{"name": "http_web", "path": "/healthz", "interval": 1, "timeout": 4}],
+        "pools": [{"name": "web", "monitor": "http_web", "members": ["127.0.0.20:8080"]}],
+        "virtualServers": [{"name": "vs-web", "destination": "127.0.0.1:0", "pool": "web"}],
+    }
+    part = Part("bigip", config, folder=tmp_path)
+    record = await part.start()
+    assert record["url"].startswith("https://127.0.0.1:") and record["virtualServers"]["/Common/vs-web"]["port"]
+    async with aiohttp.ClientSession() as session, session.get(record["control"] + "/status") as response:
+        status = await response.json()
+    assert status["pools"]["/Common/web"]["members"]["/Common/127.0.0.20:8080"]["session"] == "monitor-enabled"
+    await part.stop()
+    assert not part.running and "Traceback" not in part.tail()
