@@ -158,7 +158,7 @@ class Tenant(Model):
         default=[], description="Template and VM folders; what is below them is granted too."
     )
     networks: Annotated[list[NetworkGrant], Field(max_length=16), ListKey("name")] = []
-    pools: Annotated[list[PoolGrant], Field(max_length=256)] = Field(
+    pools: Annotated[list[PoolGrant], Field(max_length=64)] = Field(
         default=[], description="Full paths of BIG-IP pools; a trailing * stands for the rest of the name."
     )
     job_prefix: Annotated[
