@@ -1,0 +1,1 @@
+"""Async orchestration over the ports. No SDK here: adapters have them."""

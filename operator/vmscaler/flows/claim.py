@@ -1,0 +1,211 @@
+"""`claim`: read the present state, decide (decide/claim.py), win by one compare-and-swap, make the event. Called by flows/steps.py.
+
+A yes is a live GET and a compare-and-swap of the policy's status.claim; the event's name follows from the policy, its UID and the
+sequence, so whoever asks again (the same build, also after a restart) gets the same event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vmscaler.api.autoscalingpolicy import ActiveEvent, AutoscalingPolicy, BuildRef, Cause, ClaimStatus
+from vmscaler.api.conditions import GRANTED, PROVISIONED_CONDITIONS, RESOLVED_CONDITIONS, TARGETS_READY
+from vmscaler.api.meta import ConditionStatus, NameRef, ObjectMeta, PolicyRef
+from vmscaler.api.scaleevent import EventPhase, ScaleEventSpec, ScaleEventStatus, ScaleOutEvent
+from vmscaler.api.site import Site, Tenant
+from vmscaler.api.vminstance import VmInstance
+from vmscaler.decide import claim as chain
+from vmscaler.decide import names
+from vmscaler.decide.conditions import find
+from vmscaler.decide.grants import tenant_of
+from vmscaler.decide.instance import POLICY_UID
+from vmscaler.flows.context import Context
+from vmscaler.flows.status import write_status
+from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Retryable
+from vmscaler.ports.monitoring import FiringAlert
+
+CAS_TRIES = 8
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The answer to a claim: an event on a yes, always a reason and a message."""
+
+    event: ScaleOutEvent | None
+    reason: str
+    message: str
+
+
+async def claim(ctx: Context, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> Claimed:
+    """Decide on this build's claim. Raises Retryable, NotFound (policy)."""
+    for _ in range(CAS_TRIES):
+        policy = await ctx.kube.get(AutoscalingPolicy, ref.name, ref.namespace)
+        if policy.uid != ref.uid:
+            raise NotFound("kubernetes", "PolicyGone", f"policy {ref.namespace}/{ref.name} was deleted and made anew")
+        state = policy.status.claim or ClaimStatus()
+        if state.active is not None and _same(state.active.build, build):
+            event = await ensure_event(ctx, policy, state)
+            return Claimed(event, "ScaleOut", f"{event.metadata.name} (claimed before)")
+        facts, alerts = await _facts(ctx, policy, state, build)
+        verdict = chain.decide(facts)
+        after = _after(policy, state, verdict, facts, build, alerts)
+        if after is not None:
+            wanted = policy.model_copy(update={"status": policy.status.model_copy(update={"claim": after})})
+            try:
+                policy = await write_status(ctx, wanted, base=policy, fields=frozenset({"claim"}), expect=policy.metadata.resource_version)
+            except Conflict:
+                continue
+        if not verdict.accepted:
+            return Claimed(None, verdict.reason, verdict.message)
+        assert policy.status.claim is not None
+        event = await ensure_event(ctx, policy, policy.status.claim)
+        return Claimed(event, verdict.reason, verdict.message)
+    raise Retryable("kubernetes", "Conflict", f"policy {ref.namespace}/{ref.name} changes too often: trying again", after=1.0)
+
+
+def _same(one: BuildRef, other: BuildRef) -> bool:
+    return (one.job, one.generation, one.number) == (other.job, other.generation, other.number)
+
+
+def _after(
+    policy: AutoscalingPolicy,
+    state: ClaimStatus,
+    verdict: chain.Verdict,
+    facts: chain.ClaimFacts,
+    build: BuildRef,
+    alerts: list[FiringAlert],
+) -> ClaimStatus | None:
+    """The claim's fields to write, or None where there is nothing to write."""
+    sequence = state.sequence + 1
+    name = names.event_name(policy.metadata.name, policy.uid, sequence) if verdict.accepted else None
+    decisions = chain.record(state.decisions, verdict, build=build, event=name, now=facts.now)
+    if name is None:
+        return None if decisions is None else state.model_copy(update={"decisions": decisions})
+    active = ActiveEvent(
+        event=name,
+        kind=ScaleOutEvent.KIND,
+        build=build,
+        since=facts.now,
+        from_instances=(facts.baseline or 0) + facts.ours,
+        cause=_cause(alerts),
+    )
+    return state.model_copy(update={"active": active, "sequence": sequence, "decisions": decisions or state.decisions})
+
+
+def _cause(alerts: list[FiringAlert]) -> Cause:
+    if not alerts:
+        return Cause()
+    first = min(alerts, key=lambda alert: alert.starts_at)
+    return Cause(
+        alert=first.labels.get("alertname", "")[:128],
+        value=first.annotations.get("value", "")[:64],
+        summary=first.annotations.get("summary", "")[:512],
+        starts_at=first.starts_at,
+        fingerprint=first.fingerprint[:64],
+    )
+
+
+async def ensure_event(ctx: Context, policy: AutoscalingPolicy, state: ClaimStatus) -> ScaleOutEvent:
+    """The event of the active claim: found, or made (idempotent by its name)."""
+    active = state.active
+    if active is None:
+        raise NotFound("vmscaler", "NothingActive", f"policy {policy.key} has no active event")
+    try:
+        event = await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
+    except NotFound:
+        spec = ScaleEventSpec(
+            policy_ref=PolicyRef(namespace=policy.customer, name=policy.metadata.name, uid=policy.uid),
+            site_ref=NameRef(name=policy.spec.site_ref.name),
+            sequence=state.sequence,
+            from_instances=active.from_instances,
+            to_instances=active.from_instances + 1,
+            cause=active.cause,
+            build=active.build,
+            instances=[names.instance_name(active.event, 1)],
+        )
+        meta = ObjectMeta(name=active.event, namespace=policy.customer, labels={POLICY_UID: policy.uid})
+        try:
+            event = await ctx.kube.create(ScaleOutEvent(metadata=meta, spec=spec, status=ScaleEventStatus()))
+        except Conflict:
+            event = await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
+    if event.status.started_at is None:
+        started = {"phase": EventPhase.RUNNING, "stage": "claim", "startedAt": active.since.isoformat(), "actions": []}
+        event = await ctx.kube.patch_status(event, started)
+        await ctx.kube.emit(policy, "Normal", "ScaleOut", f"{event.metadata.name}: build {active.build.number} of {active.build.job}")
+    return event
+
+
+async def _facts(
+    ctx: Context, policy: AutoscalingPolicy, state: ClaimStatus, build: BuildRef
+) -> tuple[chain.ClaimFacts, list[FiringAlert]]:
+    alerts: list[FiringAlert] = []
+    alert_firing: bool | None = None
+    baseline: int | None = None
+    alert_unseen, pool_unseen = "", ""
+    mine = await ctx.kube.list_objects(VmInstance, policy.customer, labels={POLICY_UID: policy.uid})
+    site: Site | None = None
+    try:
+        site = await ctx.kube.get(Site, policy.spec.site_ref.name)
+        systems = await ctx.systems(site)
+    except OutsideError as error:
+        alert_unseen = pool_unseen = str(error)
+    else:
+        try:
+            seen = await systems.alertmanager.firing({"vmscaler_policy": policy.key})
+            alerts = [alert for alert in seen if not alert.suppressed]
+            alert_firing = bool(alerts)
+        except OutsideError as error:
+            alert_unseen = str(error)
+        try:
+            pool = await systems.bigip.pool((policy.status.resolved and policy.status.resolved.pool) or policy.spec.f5.pool_name)
+            ours = {vmi.status.address for vmi in mine if vmi.status.address}
+            baseline = sum(1 for member in pool.members if member.enabled and member.address not in ours)
+        except OutsideError as error:
+            pool_unseen = str(error)
+    ready, why = _ready(policy)
+    facts = chain.ClaimFacts(
+        deleting=policy.deleting,
+        mode=policy.spec.mode,
+        ready=ready,
+        not_ready_because=why,
+        scale_out_step=policy.spec.scaling.scale_out_step,
+        max_instances=policy.spec.scaling.max_instances,
+        claim=state,
+        build=build,
+        current_generation=policy.status.provisioned.job_generation if policy.status.provisioned else None,
+        alert_firing=alert_firing,
+        alert_unseen_because=alert_unseen,
+        baseline=baseline,
+        pool_unseen_because=pool_unseen,
+        ours=len(mine),
+        tenant_cap_left=await _cap_left(ctx, policy, site),
+        now=ctx.clock.now(),
+    )
+    return facts, alerts
+
+
+def _ready(policy: AutoscalingPolicy) -> tuple[bool, str]:
+    """Ready enough to act: all that is resolved, and the job. A monitoring host that is down does not stop a build that is here."""
+    for type_ in (*RESOLVED_CONDITIONS, *(t for t in PROVISIONED_CONDITIONS if t != TARGETS_READY)):
+        condition = find(policy.status.conditions, type_)
+        if condition is None:
+            return False, f"{type_}: not looked at yet"
+        if condition.status == ConditionStatus.FALSE:
+            return False, f"{type_}: {condition.message}"
+        if condition.status == ConditionStatus.UNKNOWN and type_ == GRANTED:
+            return False, f"{type_}: {condition.message}"
+    return True, ""
+
+
+async def _cap_left(ctx: Context, policy: AutoscalingPolicy, site: Site | None) -> int:
+    if site is None:
+        return 0
+    tenant = tenant_of(policy.customer, site.spec.tenants, site.metadata.name)
+    if not isinstance(tenant, Tenant):
+        return 0
+    used = 0
+    for namespace in tenant.namespaces:
+        found = await ctx.kube.list_objects(VmInstance, namespace)
+        used += sum(1 for vmi in found if vmi.spec.site_ref.name == site.metadata.name)
+    return tenant.max_instances - used

@@ -1,0 +1,90 @@
+"""The stage `clone`: one VM from the template, with its name and marks fixed beforehand. Called by flows/steps.py.
+
+Find before you create: the VM by name in its folder, then the recorded task, then the order. A name taken by a VM without our
+marks is refused. `vm.started` is written before the order, so that the clean-up knows that there may be something to find.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from vmscaler.api import duration
+from vmscaler.api.vminstance import InstancePhase, VmInstance
+from vmscaler.decide import actions
+from vmscaler.decide.marks import identity, marks, ours
+from vmscaler.flows.context import Context
+from vmscaler.flows.recorder import Recorder, StepFailed
+from vmscaler.ports.errors import Conflict, NotFound, Rejected, Retryable
+from vmscaler.ports.systems import Systems
+from vmscaler.ports.vsphere import SYSTEM, CloneOrder, VmInfo
+
+
+async def clone(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInstance) -> None:
+    """One powered-on VM. Raises StepFailed(CloneTimeout | NameTaken | CloneFailed | ...)."""
+    name, limit = vmi.metadata.name, duration.parse(vmi.spec.timeouts.clone)
+    await recorder.begin(actions.VM_CREATION, name)
+    vm = await recorder.until(actions.VM_CREATION, name, limit, "CloneTimeout", lambda: _attempt(ctx, recorder, systems, name, vmi))
+    await ctx.kube.patch_status(
+        vmi, {"phase": InstancePhase.BOOTING, "vm": {"moRef": vm.mo_ref, "instanceUuid": vm.instance_uuid, "task": None}}
+    )
+    await recorder.done(actions.VM_CREATION, name, f"{vmi.spec.vm_name} cloned and powered on", vm_id=vm.mo_ref, vm_ip=vmi.status.address)
+
+
+async def _attempt(ctx: Context, recorder: Recorder, systems: Systems, name: str, seen: VmInstance) -> VmInfo:
+    vmi = await ctx.kube.get(VmInstance, name, seen.metadata.namespace)
+    if vmi.status.address is None:
+        raise StepFailed("NoAddress", f"{name} has no address: the stage allocate did not finish")
+    spec, vsphere = vmi.spec, systems.vsphere
+    if vmi.status.vm is None or not vmi.status.vm.started:
+        await vsphere.ensure_folder(spec.placement.folder)
+        vmi = await ctx.kube.patch_status(vmi, {"phase": InstancePhase.CLONING, "vm": {"started": True}})
+    assert vmi.status.vm is not None
+    if vmi.status.vm.task is not None:
+        await _follow(ctx, recorder, systems, vmi.status.vm.task)
+    vm = await vsphere.find_vm(spec.placement.folder, spec.vm_name)
+    if vm is None:
+        try:
+            task = await vsphere.clone(_order(vmi, vmi.status.address or ""))
+        except Conflict as error:
+            raise Retryable(SYSTEM, error.reason, error.message, after=ctx.poll) from error
+        await ctx.kube.patch_status(vmi, {"vm": {"task": task}})
+        raise Retryable(SYSTEM, "CloneRunning", f"clone of {spec.vm_name} ordered", after=min(ctx.poll, 0.5))
+    if not ours(vm.guestinfo, identity(vmi)):
+        raise Rejected(SYSTEM, "NameTaken", f"{spec.placement.folder}/{spec.vm_name} exists and is not ours: rename or remove it")
+    if not vm.powered_on:
+        await vsphere.power_on(vm.mo_ref)
+        raise Retryable(SYSTEM, "PoweringOn", f"{spec.vm_name} is being powered on", after=min(ctx.poll, 0.5))
+    return vm
+
+
+async def _follow(ctx: Context, recorder: Recorder, systems: Systems, key: str) -> None:
+    """Return when the recorded task is over and the VM is to be looked for; raise while it runs or where it failed for good."""
+    try:
+        task = await systems.vsphere.task(key)
+    except NotFound:
+        return
+    if task.state in ("queued", "running"):
+        percent = f" {task.progress}%" if task.progress is not None else ""
+        raise Retryable(SYSTEM, "CloneRunning", f"clone task {key} is {task.state}{percent}", after=min(ctx.poll, 0.5))
+    if task.state == "error" and task.fault != "DuplicateName":
+        raise Rejected(SYSTEM, "CloneFailed", f"vCenter ended the clone with {task.fault}: {task.message}")
+
+
+def _order(vmi: VmInstance, address: str) -> CloneOrder:
+    spec = vmi.spec
+    return CloneOrder(
+        template_mo_ref=spec.template.mo_ref,
+        folder=spec.placement.folder,
+        name=spec.vm_name,
+        port_group=spec.network.port_group,
+        address=address,
+        prefix_length=IPv4Network(spec.network.cidr).prefixlen,
+        gateway=spec.network.gateway,
+        dns_servers=tuple(spec.network.dns_servers),
+        domain=spec.network.domain,
+        hostname=spec.vm_name[:63],
+        guestinfo=marks(vmi, address),
+        resource_pool=spec.placement.resource_pool,
+        datastore=spec.placement.datastore,
+        customization=spec.placement.customization,
+    )

@@ -1,0 +1,157 @@
+"""The clean-up path of a VmInstance: one for scale-in, rollback and `kubectl delete`. Called while its finalizer holds it.
+
+    drain -> leave the pool -> remove the node -> destroy the VM -> rest or free the address -> let go
+
+Each pass looks at what is there and does the next thing; Retryable means "not yet". An effect that an earlier try had begun is
+found by the names fixed beforehand. A VM is touched only if its marks are ours.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from vmscaler.api import duration
+from vmscaler.api.iplease import IpLease, LeasePhase
+from vmscaler.api.meta import FINALIZER
+from vmscaler.api.scaleevent import ScaleOutEvent
+from vmscaler.api.site import Site
+from vmscaler.api.vminstance import InstancePhase, InstanceRemoval, VmInstance
+from vmscaler.decide.instance import HOLDER_UID
+from vmscaler.decide.marks import identity, ours
+from vmscaler.flows.context import Context
+from vmscaler.flows.status import write_status
+from vmscaler.flows.targets import sync_targets
+from vmscaler.ports.errors import NotFound, Rejected, Retryable
+from vmscaler.ports.systems import Systems
+from vmscaler.ports.vsphere import SYSTEM, VmInfo
+
+
+async def reconcile_instance(ctx: Context, namespace: str, name: str) -> None:
+    """One look at one instance: only a deletion asks for something. Raises Retryable while the clean-up is under way."""
+    try:
+        vmi = await ctx.kube.get(VmInstance, name, namespace)
+    except NotFound:
+        ctx.wake(IpLease.KIND, None, "")
+        return
+    if not vmi.deleting or FINALIZER not in vmi.metadata.finalizers:
+        return
+    site = await ctx.kube.get(Site, vmi.spec.site_ref.name)
+    systems = await ctx.systems(site)
+    vmi, removal = await _begin(ctx, vmi)
+    if not removal.left_pool:
+        vmi = await _leave_pool(ctx, systems, vmi, removal)
+    await sync_targets(ctx, systems, vmi.spec.policy_ref, keep_empty=True)
+    if vmi.status.removal is not None and not vmi.status.removal.vm_gone:
+        vmi = await _destroy_vm(ctx, systems, vmi)
+    await _release_addresses(ctx, vmi, site)
+    await ctx.kube.remove_finalizer(vmi, FINALIZER)
+    ctx.wake(ScaleOutEvent.KIND, vmi.metadata.namespace, vmi.spec.event_ref.name)
+    ctx.wake("AutoscalingPolicy", vmi.spec.policy_ref.namespace, vmi.spec.policy_ref.name)
+
+
+async def _save(ctx: Context, vmi: VmInstance, phase: InstancePhase, removal: InstanceRemoval) -> VmInstance:
+    status = vmi.status.model_copy(update={"phase": phase, "removal": removal})
+    return await write_status(ctx, vmi.model_copy(update={"status": status}), base=vmi)
+
+
+async def _begin(ctx: Context, vmi: VmInstance) -> tuple[VmInstance, InstanceRemoval]:
+    if vmi.status.removal is not None:
+        return vmi, vmi.status.removal
+    now = ctx.clock.now()
+    removal = InstanceRemoval(started_at=now, drain_until=now + duration.parse(vmi.spec.timeouts.drain), reason="Deleted")
+    vmi = await _save(ctx, vmi, InstancePhase.DRAINING, removal)
+    return vmi, removal
+
+
+async def _leave_pool(ctx: Context, systems: Systems, vmi: VmInstance, removal: InstanceRemoval) -> VmInstance:
+    bigip, status = systems.bigip, vmi.status
+    if status.member is not None and status.member.started and status.member.pool and status.member.name:
+        pool, name = status.member.pool, status.member.name
+        member = await bigip.member(pool, name)
+        if member is not None:
+            if member.enabled:
+                await bigip.set_member(pool, name, session="user-disabled", state="user-up")
+            await _wait_for_connections(ctx, systems, pool, name, removal, member.state)
+            await bigip.set_member(pool, name, session="user-disabled", state="user-down")
+            await bigip.remove_member(pool, name)
+        await bigip.remove_node(pool, name.rpartition(":")[0])
+    return await _save(ctx, vmi, InstancePhase.DESTROYING, removal.model_copy(update={"left_pool": True}))
+
+
+async def _wait_for_connections(ctx: Context, systems: Systems, pool: str, name: str, removal: InstanceRemoval, state: str) -> None:
+    if state != "up" or removal.drain_until is None or ctx.clock.now() >= removal.drain_until:
+        return
+    connections = await systems.bigip.current_connections(pool, name)
+    if connections > 0:
+        left = duration.human(removal.drain_until - ctx.clock.now())
+        raise Retryable("bigip", "Draining", f"{name} of {pool} has {connections} connections, {left} left to drain", after=ctx.poll)
+
+
+async def _destroy_vm(ctx: Context, systems: Systems, vmi: VmInstance) -> VmInstance:
+    status = vmi.status
+    if status.vm is not None and status.vm.started:
+        vm = await _find(ctx, systems, vmi)
+        if vm is not None:
+            await systems.vsphere.destroy(vm.mo_ref, identity(vmi))
+    assert status.removal is not None
+    return await _save(ctx, vmi, InstancePhase.DESTROYING, status.removal.model_copy(update={"vm_gone": True}))
+
+
+async def _find(ctx: Context, systems: Systems, vmi: VmInstance) -> VmInfo | None:
+    """The VM that this instance made, if it exists; waits for a clone that may still be on its way."""
+    vsphere, recorded = systems.vsphere, vmi.status.vm
+    assert recorded is not None
+    if recorded.task is not None:
+        try:
+            task = await vsphere.task(recorded.task)
+        except NotFound:
+            task = None
+        if task is not None and task.state in ("queued", "running"):
+            raise Retryable(SYSTEM, "CloneRunning", f"the clone of {vmi.spec.vm_name} still runs: it is destroyed after", after=ctx.poll)
+    elif recorded.mo_ref is None and await vsphere.clones_in_flight(vmi.spec.template.mo_ref):
+        # The order may have gone out without its task being recorded: no "absent" is believed while clones run.
+        raise Retryable(SYSTEM, "CloneRunning", "clones of the template still run: looking again after", after=ctx.poll)
+    try:
+        vm = await vsphere.find_vm(vmi.spec.placement.folder, vmi.spec.vm_name)
+        if vm is None and recorded.mo_ref is not None:
+            vm = await vsphere.vm(recorded.mo_ref)
+    except NotFound:
+        return None
+    except Rejected as error:
+        if error.reason == "FolderNotFound":
+            return None
+        raise
+    if vm is not None and not ours(vm.guestinfo, identity(vmi)):
+        return None
+    return vm
+
+
+async def _release_addresses(ctx: Context, vmi: VmInstance, site: Site) -> None:
+    """Every lease that names this instance as its holder: free where no VM ever used it, else at rest for the quarantine."""
+    powered = vmi.status.vm is not None and vmi.status.vm.started
+    now = ctx.clock.now()
+    for lease in await ctx.kube.list_objects(IpLease, labels={HOLDER_UID: vmi.uid}):
+        if powered and lease.status.phase == LeasePhase.LEASED:
+            await _quarantine(ctx, lease, now, site)
+        elif not powered:
+            await free(ctx, lease)
+
+
+async def _quarantine(ctx: Context, lease: IpLease, now: datetime, site: Site) -> None:
+    status = lease.status.model_copy(
+        update={
+            "phase": LeasePhase.QUARANTINED,
+            "since": now,
+            "release_at": now + duration.parse(site.spec.address_quarantine),
+            "reason": "a VM used it: neighbours may still know its MAC address",
+        }
+    )
+    await write_status(ctx, lease.model_copy(update={"status": status}), base=lease)
+    ctx.wake_object(lease)
+
+
+async def free(ctx: Context, lease: IpLease) -> None:
+    """Delete the lease and let it go."""
+    if not lease.deleting:
+        await ctx.kube.delete(lease)
+    await ctx.kube.remove_finalizer(lease, FINALIZER)

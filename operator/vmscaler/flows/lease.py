@@ -1,0 +1,41 @@
+"""IpLease: frees an address when its rest is over, or when its holder is certainly gone. Called for each lease that is named."""
+
+from __future__ import annotations
+
+from vmscaler.api.iplease import IpLease, LeasePhase
+from vmscaler.api.vminstance import VmInstance
+from vmscaler.flows.context import Context
+from vmscaler.flows.instance import free
+from vmscaler.ports.errors import NotFound, Retryable
+
+
+async def reconcile_lease(ctx: Context, name: str) -> None:
+    """One look at one lease. Raises Retryable(after) until its rest is over."""
+    if not name:
+        return
+    try:
+        lease = await ctx.kube.get(IpLease, name)
+    except NotFound:
+        return
+    if lease.status.phase == LeasePhase.QUARANTINED:
+        now = ctx.clock.now()
+        release_at = lease.status.release_at
+        if release_at is None or release_at <= now or lease.deleting:
+            await free(ctx, lease)
+            return
+        raise Retryable("vmscaler", "Quarantined", f"{lease.spec.address} rests", after=(release_at - now).total_seconds())
+    if lease.status.phase == LeasePhase.LEASED and await _holder_gone(ctx, lease):
+        await free(ctx, lease)
+
+
+async def _holder_gone(ctx: Context, lease: IpLease) -> bool:
+    holder = lease.spec.holder
+    try:
+        vmi = await ctx.kube.get(VmInstance, holder.name, holder.namespace)
+    except NotFound:
+        return lease.deleting
+    if vmi.uid != holder.uid:
+        return lease.deleting
+    if lease.deleting:
+        raise Retryable("vmscaler", "Held", f"{lease.metadata.name} is held by {holder.namespace}/{holder.name}: delete that", after=30.0)
+    return False

@@ -1,0 +1,134 @@
+"""The reconcile of an AutoscalingPolicy: one path that compares what is wanted with what is there. Events only wake it up.
+
+    finalizer -> site -> resolve -> provision -> status            deletion: settle -> unprovision -> instances -> let go
+
+Called by the work queue. The writer of every status field but `claim`.
+"""
+
+from __future__ import annotations
+
+from vmscaler.api import conditions as c
+from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, DeletionPolicy
+from vmscaler.api.meta import FINALIZER, ConditionStatus
+from vmscaler.api.scaleevent import EventPhase, ScaleOutEvent
+from vmscaler.api.site import Site, Tenant
+from vmscaler.api.vminstance import VmInstance
+from vmscaler.decide.conditions import find, summarise
+from vmscaler.decide.grants import tenant_of
+from vmscaler.decide.instance import POLICY_UID
+from vmscaler.flows.context import Context
+from vmscaler.flows.look import Looks
+from vmscaler.flows.provision import policy_ref, provision, unprovision
+from vmscaler.flows.resolve import Found, resolve
+from vmscaler.flows.settle import clear_claim, fail
+from vmscaler.flows.status import write_status
+from vmscaler.flows.targets import sync_targets
+from vmscaler.flows.tokens import secret_name
+from vmscaler.ports.errors import NotFound, OutsideError, Retryable
+
+FIELDS = frozenset({"observedGeneration", "conditions", "resolved", "instances"})
+SUMMARY = (*c.RESOLVED_CONDITIONS, *c.PROVISIONED_CONDITIONS)
+
+
+async def reconcile_policy(ctx: Context, namespace: str, name: str) -> None:
+    """One look. Raises Retryable where something could not be seen or done now, after the status says so."""
+    try:
+        policy = await ctx.kube.get(AutoscalingPolicy, name, namespace)
+    except NotFound:
+        return
+    if policy.deleting:
+        if FINALIZER in policy.metadata.finalizers:
+            await _remove(ctx, policy)
+        return
+    policy = await ctx.kube.add_finalizer(policy, FINALIZER)
+    await _settle_claim(ctx, policy)
+    looks = Looks(now=ctx.clock.now(), generation=policy.metadata.generation, conditions=list(policy.status.conditions))
+    found: Found | None = None
+    base = policy
+    try:
+        site = await ctx.kube.get(Site, policy.spec.site_ref.name)
+        systems = await ctx.systems(site)
+    except OutsideError as error:
+        _site_missing(looks, policy, error)
+    else:
+        found = await resolve(ctx, looks, policy, site, systems)
+        if found.complete or policy.status.provisioned is not None:
+            tenant = tenant_of(policy.customer, site.spec.tenants, site.metadata.name)
+            prefix = tenant.job_prefix if isinstance(tenant, Tenant) else "autoscale-"
+            if isinstance(tenant, Tenant):
+                base = await provision(ctx, looks, policy, site, systems, prefix)
+        else:
+            for type_ in c.PROVISIONED_CONDITIONS:
+                looks.put(type_, ConditionStatus.UNKNOWN, "NotResolved", "comes when all that the policy names is there")
+    await _write(ctx, base, looks, found)
+    if looks.retry_after is not None:
+        raise Retryable("vmscaler", "NotReady", f"policy {policy.key} is not ready yet", after=looks.retry_after)
+
+
+def _site_missing(looks: Looks, policy: AutoscalingPolicy, error: OutsideError) -> None:
+    message = error.message
+    reason = error.reason
+    if isinstance(error, NotFound):
+        reason, message = "SiteNotFound", f"there is no Site {policy.spec.site_ref.name!r}: create it, or correct spec.siteRef"
+    status = ConditionStatus.UNKNOWN if isinstance(error, Retryable) else ConditionStatus.FALSE
+    looks.put(c.GRANTED, status, reason, message)
+    looks.again(5.0)
+
+
+async def _write(ctx: Context, policy: AutoscalingPolicy, looks: Looks, found: Found | None) -> None:
+    conditions = summarise(looks.conditions, SUMMARY, now=looks.now, generation=looks.generation)
+    update: dict[str, object] = {"conditions": conditions, "observed_generation": policy.metadata.generation}
+    if found is not None:
+        update |= {"resolved": found.resolved, "instances": found.instances}
+    before, after = find(policy.status.conditions, c.READY), find(conditions, c.READY)
+    wanted = policy.model_copy(update={"status": policy.status.model_copy(update=update)})
+    await write_status(ctx, wanted, base=policy, fields=FIELDS)
+    if after is not None and (before is None or (before.status, before.reason) != (after.status, after.reason)):
+        kind = "Normal" if after.status == ConditionStatus.TRUE else "Warning"
+        await ctx.kube.emit(policy, kind, after.reason, after.message)
+
+
+async def _settle_claim(ctx: Context, policy: AutoscalingPolicy) -> None:
+    """Free a claim whose event is over, where a crash came between the two writes."""
+    active = policy.status.claim.active if policy.status.claim else None
+    if active is None:
+        return
+    try:
+        event = await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
+    except NotFound:
+        return
+    if event.status.phase in (EventPhase.SUCCEEDED, EventPhase.FAILED):
+        await clear_claim(ctx, event)
+
+
+async def _remove(ctx: Context, policy: AutoscalingPolicy) -> None:
+    """Refuse claims (the deletion timestamp does), settle the active event, take the wiring down, then see to the instances."""
+    await _settle_active(ctx, policy)
+    site = await ctx.kube.get(Site, policy.spec.site_ref.name)
+    systems = await ctx.systems(site)
+    await unprovision(ctx, policy, systems)
+    mine = await ctx.kube.list_objects(VmInstance, policy.customer, labels={POLICY_UID: policy.uid})
+    if policy.spec.deletion_policy == DeletionPolicy.DESTROY and mine:
+        if not any(vmi.deleting for vmi in mine):
+            newest = max(mine, key=lambda vmi: vmi.metadata.name)
+            await ctx.kube.delete(newest)
+            ctx.wake_object(newest)
+        raise Retryable("vmscaler", "Destroying", f"{len(mine)} instances of {policy.key} are still there", after=ctx.poll)
+    await sync_targets(ctx, systems, policy_ref(policy), keep_empty=False)
+    await ctx.kube.delete_secret(secret_name(policy.uid))
+    await ctx.kube.remove_finalizer(policy, FINALIZER)
+
+
+async def _settle_active(ctx: Context, policy: AutoscalingPolicy) -> None:
+    active = policy.status.claim.active if policy.status.claim else None
+    if active is None:
+        return
+    try:
+        event = await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
+    except NotFound:
+        return
+    if event.status.phase in (EventPhase.SUCCEEDED, EventPhase.FAILED):
+        await clear_claim(ctx, event)
+        return
+    await fail(ctx, event, stage=event.status.stage, reason="PolicyDeleted", message="the policy was deleted while the event ran")
+    raise Retryable("vmscaler", "Settling", f"{event.metadata.name} is being rolled back first", after=ctx.poll)

@@ -1,0 +1,131 @@
+"""Runs steps, one at a time per build, and lets any number of requests wait for them (long poll).
+
+Called by the gateway. Keyed by policy UID, job generation, build and step: asking again joins the run that is under way. A rollback
+first stops whatever else runs for its build and waits until it has stopped, so nothing acts beside it. Nothing here is durable: after
+a restart the next request starts the step anew, which finds what the earlier try did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from vmscaler.api.autoscalingpolicy import BuildRef
+from vmscaler.api.meta import PolicyRef
+from vmscaler.flows.context import Context
+from vmscaler.flows.steps import Outcome, run_step
+from vmscaler.ports.errors import OutsideError, Retryable
+
+BuildKey = tuple[str, str, str, int]
+KEPT = 500
+PROGRESS_KEPT = 500
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Run:
+    """One step under way or over: its progress lines (time, text) and its outcome."""
+
+    step: str
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    outcome: Outcome | OutsideError | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    def signal(self) -> None:
+        """Wake all who wait."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class StepRunner:
+    """All runs of this process."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._runs: OrderedDict[tuple[BuildKey, str], Run] = OrderedDict()
+
+    async def poll(
+        self, step: str, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str], *, after: int, wait: float
+    ) -> tuple[Run, list[tuple[str, str]]]:
+        """Start or join the step; return when it is over, when there are lines beyond `after`, or after `wait` seconds."""
+        run = await self._start_or_join(step, ref, build, hook)
+        deadline = asyncio.get_running_loop().time() + wait
+        while run.outcome is None and len(run.lines) <= after:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            changed = run.changed
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), left)
+        return run, run.lines[max(0, after) :]
+
+    async def _start_or_join(self, step: str, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> Run:
+        key: BuildKey = (ref.uid, build.job, build.generation, build.number)
+        found = self._runs.get((key, step))
+        if found is not None and not isinstance(found.outcome, OutsideError):
+            return found
+        if step == "rollback":
+            await self._stop_others(key)
+        run = Run(step)
+        self._runs[(key, step)] = run
+        run.task = asyncio.create_task(self._run(run, ref, build, hook), name=f"{step}-{ref.namespace}-{ref.name}-{build.number}")
+        self._forget()
+        return run
+
+    async def _stop_others(self, key: BuildKey) -> None:
+        others = [run.task for (build, _), run in self._runs.items() if build == key and run.task is not None and not run.task.done()]
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others)
+
+    async def _run(self, run: Run, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> None:
+        def progress(text: str) -> None:
+            if len(run.lines) < PROGRESS_KEPT:
+                run.lines.append((self._ctx.clock.now().isoformat(timespec="seconds"), text))
+                run.signal()
+
+        said = ""
+        bound = log.bind(policy=f"{ref.namespace}/{ref.name}", build=build.number, step=run.step)
+        try:
+            while run.outcome is None:
+                try:
+                    run.outcome = await run_step(self._ctx, run.step, ref, build, hook, progress)
+                except Retryable as error:
+                    if str(error) != said:
+                        said = str(error)
+                        progress(said)
+                    await self._ctx.clock.sleep(min(max(error.after, 0.1), 10.0))
+                except OutsideError as error:
+                    run.outcome = error
+            bound.info("step over", outcome=str(run.outcome))
+        except asyncio.CancelledError:
+            run.outcome = Outcome("failed", "Superseded", "the build's rollback has begun, or the operator stops")
+            raise
+        except Exception:
+            bound.exception("step crashed")
+            run.outcome = Retryable("vmscaler", "InternalError", "the step crashed; the operator's log says how", after=5.0)
+        finally:
+            run.signal()
+
+    def _forget(self) -> None:
+        while len(self._runs) > KEPT:
+            oldest = next((key for key, run in self._runs.items() if run.task is None or run.task.done()), None)
+            if oldest is None:
+                return
+            del self._runs[oldest]
+
+    async def stop(self) -> None:
+        """Cancel what runs; it is found again by whoever asks after the restart."""
+        tasks = [run.task for run in self._runs.values() if run.task is not None and not run.task.done()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=10)
