@@ -170,7 +170,12 @@ async def test_forced_offline_and_back_is_checking_until_probed(tmp_path: Path) 
         assert (await patch(bigip, server, "user-disabled", "user-down"))["state"] == "user-down"
         with pytest.raises(aiohttp.ClientError):
             await get(bigip)
-        await patch(bigip, server, "user-enabled", "user-up")
+        server.healthy = False
+        expected = {"session": "monitor-enabled", "state": "checking"}
+        assert expected.items() <= (await patch(bigip, server, "user-enabled", "user-up")).items()
+        assert expected.items() <= (await bigip.member(server.name)).items()
+        await bigip.until(server.name, state="down")
+        server.healthy = True
         await bigip.until(server.name, state="up", session="monitor-enabled")
         assert await get(bigip) == server.name
 

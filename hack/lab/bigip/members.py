@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import names
 from .errors import ApiError, Json, config_error, exists, no_folder, not_found
-from .model import Member, Pool, session_of, state_of
+from .model import Health, Member, Pool, session_of, state_of
 from .nodes import ensure_node
 from .properties import session_and_state, settable
 from .query import collection, single
@@ -144,11 +144,15 @@ def _modify(call: Call, pool_segment: str, segment: str) -> Json:
     if "address" in call.body:
         raise config_error(400, "address may not be specified")
     wanted = settable(call.body, _KNOWN, ignored=frozenset({"ephemeral", "fqdn"}))
+    forced = member.state == "user-down"
     member.session, member.state = session_and_state(wanted, member.session, member.state)
     member.monitor = str(wanted.pop("monitor", member.monitor)).strip()
     member.extra.update(wanted)
     member.generation = call.store.next_generation()
-    return render(call, pool, member)
+    answer = render(call, pool, member)
+    if forced and member.state == "user-up" and pool.monitors_of(member):
+        answer["state"] = str(Health.CHECKING)  # the prober starts anew when this write is in place
+    return answer
 
 
 def _delete(call: Call, pool_segment: str, segment: str) -> None:

@@ -88,7 +88,8 @@ class Transactions:
     def _get(self, number: str | int) -> Transaction:
         transaction = self._open.get(int(number)) if str(number).isdigit() else None
         if transaction is not None and transaction.touched + TIMEOUT < self._clock():
-            transaction = self._open.pop(transaction.number) and None
+            del self._open[transaction.number]
+            transaction = None
         if transaction is None:
             raise config_error(404, f"Transaction {number} does not exist.", api_error=2)
         transaction.touched = self._clock()
