@@ -38,10 +38,10 @@ def script(xml: str) -> str:
     return text
 
 
-def test_golden(golden: Callable[[str, bytes], None]) -> None:
+def test_golden(golden: Callable[[str, str], None]) -> None:
     config = job.job_config(INPUTS)
-    golden("jenkins/job.xml", config.encode())
-    golden("jenkins/Jenkinsfile", script(config).encode())
+    golden("jenkins/job.xml", config)
+    golden("jenkins/Jenkinsfile", script(config))
 
 
 def test_what_is_set_is_set() -> None:
