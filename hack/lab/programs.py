@@ -64,13 +64,13 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-async def monitoring_programs(progress: Progress = say) -> list[MonitoringPrograms]:
-    """Every version at hand, the oldest Prometheus first; fetches the distribution's if there is none.
+async def monitoring_programs(progress: Progress = say, *, fetch: bool = True) -> list[MonitoringPrograms]:
+    """Every version at hand, the oldest Prometheus first; fetches the distribution's if there is none (and `fetch`).
 
     Raises PartError that says what to install."""
     homes: list[Path | None] = [None, *sorted((cache_dir() / "programs").glob("[!.]*"))]
     found = [found for home in homes if (found := await _complete(home))]
-    if not found:
+    if not found and fetch:
         try:
             packages = ["prometheus", "prometheus-alertmanager"]
             folder = await unpacked("monitoring", packages, "usr/bin/prometheus", progress, finish=_relocate)
@@ -80,8 +80,8 @@ async def monitoring_programs(progress: Progress = say) -> list[MonitoringProgra
                 "and amtool are on PATH: Debian's packages are prometheus and prometheus-alertmanager"
             ) from error
         found = [one for one in [await _complete(folder)] if one]
-    if not found:
-        raise PartError("the distribution's Prometheus and Alertmanager packages lack one of: " + ", ".join(_NAMES))
+        if not found:
+            raise PartError("the distribution's Prometheus and Alertmanager packages lack one of: " + ", ".join(_NAMES))
     by_version = {one.label: one for one in reversed(found)}  # PATH's wins among equals
     return sorted(by_version.values(), key=lambda one: _ordered(one.prometheus_version))
 

@@ -31,8 +31,14 @@ FAULTS = {
     "amtool": ("missing", "fails"),
 }
 _HERE = ("down", "hangs")  # what `_become` does without a start of another kind
-# Enough for a day of the lab; the smallest segments that Prometheus takes (10 MB).
-_TSDB = ("--storage.tsdb.retention.time=1d", "--storage.tsdb.wal-segment-size=10MB")
+_LAB_FLAGS = (
+    # Enough for a day of the lab; the smallest segments that Prometheus takes.
+    "--storage.tsdb.retention.time=1d",
+    "--storage.tsdb.wal-segment-size=10MB",
+    # For up to 5 s after a start or a reload Prometheus knows no Alertmanager, and what fires then is sent again after
+    # this time only (1m is the default).
+    "--rules.alert.resend-delay=2s",
+)
 
 
 @dataclass(frozen=True)
@@ -233,7 +239,7 @@ class Host:
                 f"--config.file={self.files.prometheus}",
                 f"--storage.tsdb.path={self.files.state / 'prometheus'}",
                 f"--web.listen-address={self._settings.address}:{self._prometheus_port}",
-                *_TSDB,
+                *_LAB_FLAGS,
                 *([] if fault == "noReload" else ["--web.enable-lifecycle"]),
             ]
         )

@@ -1,0 +1,172 @@
+"""The load generator against a server that counts, is slow, or refuses: what it reports is what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from tests.contract.monitoring_bench import eventually
+
+from lab.load import Load, _percentile
+from lab.process import Json, Part
+
+pytestmark = pytest.mark.lab
+
+
+@dataclass
+class Counting:
+    """A web server that answers with `status` after `delay` seconds."""
+
+    url: str = ""
+    requests: int = 0
+    connections: int = 0
+    status: int = 200
+    delay: float = 0.0
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Counting]:
+    counting = Counting()
+
+    async def answer(_: web.Request) -> web.Response:
+        counting.requests += 1
+        await asyncio.sleep(counting.delay)
+        return web.Response(text="served", status=counting.status)
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    factory = runner.server
+    assert factory is not None
+
+    def connected() -> asyncio.BaseProtocol:
+        counting.connections += 1
+        return factory()
+
+    listener = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0)
+    counting.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
+    yield counting
+    listener.close()
+    await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def running(url: str, **options: Any) -> AsyncIterator[Load]:
+    load = Load(url, **options)
+    await load.start()
+    try:
+        yield load
+    finally:
+        await load.stop()
+
+
+def whole_seconds(load: Load, count: int = 1) -> Callable[[], Awaitable[list[Json]]]:
+    """Seconds from the second on (the first one began in the middle)."""
+
+    async def look() -> list[Json]:
+        found = load.seconds()[1:]
+        return found if len(found) >= count else []
+
+    return look
+
+
+async def test_the_rate_is_kept_each_request_on_its_own_connection(server: Counting) -> None:
+    async with running(server.url, rate=100) as load:
+        seconds = await eventually(whole_seconds(load, 2), "two seconds")
+    assert 60 <= sum(second["sent"] for second in seconds) / len(seconds) <= 125  # less where the machine stalls
+    assert all(second["rate"] == 100 and second["errors"] == 0 for second in seconds)
+    assert all(0 < second["p50"] <= second["p95"] < 2000 for second in seconds)
+    assert server.connections == server.requests >= sum(second["requests"] for second in seconds)
+    assert load.status()["totals"]["answered"] <= server.requests
+
+
+async def test_a_connection_serves_a_few_requests_and_not_more(server: Counting) -> None:
+    async with running(server.url, rate=200, requests_per_connection=5) as load:
+        await eventually(whole_seconds(load), "a second")
+    assert server.requests / 20 < server.connections < server.requests / 2
+
+
+async def test_slow_answers_do_not_slow_the_users_down_and_time_out_as_errors(server: Counting) -> None:
+    server.delay = 30
+    async with running(server.url, rate=50, timeout=0.3) as load:
+        (second, *_) = await eventually(whole_seconds(load), "a second")
+    assert 25 <= second["sent"] <= 70
+    assert second["errors"] == second["requests"] == second["errorKinds"]["timeout"] > 0
+    assert second["p50"] >= 300
+
+
+async def test_what_is_under_way_is_bounded(server: Counting) -> None:
+    server.delay = 30
+    async with running(server.url, rate=100, timeout=20, max_in_flight=10) as load:
+        (second, *_) = await eventually(whole_seconds(load), "a second")
+    assert second["inFlight"] == 10 >= server.requests
+    assert second["errorKinds"].keys() == {"overload"}
+
+
+async def test_bad_answers_and_refused_connections_are_errors(server: Counting) -> None:
+    server.status = 503
+    async with running(server.url, rate=50) as load:
+        (second, *_) = await eventually(whole_seconds(load), "a second")
+    assert second["errors"] == second["errorKinds"]["http-503"] == second["requests"] > 0
+    async with running("http://127.0.0.1:9/", rate=50) as load:
+        (second, *_) = await eventually(whole_seconds(load), "a second")
+    assert second["errors"] == second["errorKinds"]["connection"] > 0
+    assert second["p95"] is None  # nobody waited for an answer
+
+
+async def test_it_ends_by_itself(server: Counting) -> None:
+    async with running(server.url, rate=100, limit=0.2) as load:
+
+        async def idle() -> bool:
+            return load.rate == 0
+
+        await eventually(idle, "the limit of time")
+        assert server.requests <= 60
+
+
+async def test_as_a_part_its_rate_is_set_and_its_seconds_are_read(server: Counting, tmp_path: Path) -> None:
+    part = Part("load", {"url": server.url}, folder=tmp_path)
+    async with part, aiohttp.ClientSession() as session:
+
+        async def ask(method: str, path: str, body: object = None) -> tuple[int, Any]:
+            async with session.request(method, part.record["control"] + path, json=body) as answer:
+                return answer.status, await answer.json()
+
+        assert (await ask("GET", "/status"))[1]["rate"] == 0
+        assert server.requests == 0
+        assert await ask("PUT", "/rate", {"rate": 40}) == (200, {"rate": 40.0})
+        for wrong in ({"rate": -1}, {"rate": 1e9}, {"rate": True}, {"rate": "40"}, {}, [40]):
+            assert (await ask("PUT", "/rate", wrong))[0] == 400
+        assert (await ask("GET", "/seconds?since=now"))[0] == 400
+        assert (await ask("PUT", "/faults", {"any": 1}))[0] == 400
+
+        async def served() -> list[Json]:
+            return [second for second in (await ask("GET", "/seconds"))[1] if second["requests"]]
+
+        (first, *_) = await eventually(served, "a second with answers")
+        assert (await ask("GET", f"/seconds?since={first['t']}"))[1][:1] != [first]
+    told = [json.loads(line) for line in part.tail().splitlines() if line.startswith("{")]
+    assert first in told
+
+
+@pytest.mark.parametrize("url", ["http://192.0.2.1/", "http://localhost:8080/", "https://127.0.0.1/", "127.0.0.1:80", ""])
+def test_only_the_labs_own_servers(url: str) -> None:
+    with pytest.raises(ValueError, match="only for the lab's own servers"):
+        Load(url)
+
+
+@pytest.mark.parametrize(
+    ("waits", "part", "milliseconds"),
+    [([], 0.95, None), ([0.01], 0.5, 10.0), ([n / 1000 for n in range(1, 101)], 0.95, 95.0), ([0.001, 0.002], 0.5, 1.0)],
+)
+def test_percentiles_are_by_nearest_rank(waits: list[float], part: float, milliseconds: float | None) -> None:
+    assert _percentile(waits, part) == milliseconds

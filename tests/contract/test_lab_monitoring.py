@@ -1,0 +1,305 @@
+# ruff: noqa: ASYNC240 - small files, and nothing else runs on a test's loop
+"""The lab's monitoring host, judged by promtool, amtool, asyncssh and the real Prometheus and Alertmanager themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import psutil
+import pytest
+import pytest_asyncio
+from tests.contract.monitoring_bench import VMS, Monitoring, eventually, log_in, monitoring_bench
+
+from lab.monitoring import sshd
+from lab.monitoring.child import free_port
+from lab.process import Part, PartError
+
+pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def healed(lab_monitoring: Monitoring) -> AsyncIterator[None]:
+    yield
+    await lab_monitoring.faults()
+
+
+# What people wrote
+
+
+async def test_the_checkers_accept_what_people_wrote(lab_monitoring: Monitoring) -> None:
+    prometheus, alertmanager = lab_monitoring.record["prometheus"], lab_monitoring.record["alertmanager"]
+    status, printed = await lab_monitoring.run(prometheus["promtool"], "check", "config", prometheus["configFile"])
+    assert status == 0, printed
+    assert "rules found" in printed  # the included rule file was read too
+    status, printed = await lab_monitoring.run(alertmanager["amtool"], "check-config", alertmanager["configFile"])
+    assert status == 0, printed
+
+
+async def test_the_products_folders_are_there_empty_and_unknown_to_people(lab_monitoring: Monitoring) -> None:
+    record = lab_monitoring.record
+    written = Path(record["prometheus"]["configFile"]).read_text() + Path(record["alertmanager"]["configFile"]).read_text()
+    for folder in (record["prometheus"]["rulesDir"], record["prometheus"]["targetsDir"], record["alertmanager"]["tokensDir"]):
+        assert list(Path(folder).iterdir()) == []
+        assert Path(folder).stat().st_uid == os.getuid()
+    assert "vmscaler" not in written
+
+
+async def test_a_persons_edit_adds_one_line_and_nothing_else(lab_monitoring: Monitoring) -> None:
+    path = Path(lab_monitoring.record["alertmanager"]["configFile"])
+    before, mode = path.read_bytes(), path.stat().st_mode
+    try:
+        status, _ = await lab_monitoring.control("POST", "/people-edit", {"file": "alertmanager", "comment": "Kim was here"})
+        assert status == 200
+        assert path.read_bytes() == before + b"# Kim was here\n"
+        assert path.stat().st_mode == mode
+    finally:
+        path.write_bytes(before)
+    for wrong in ({"file": "passwd", "comment": "x"}, {"file": "alertmanager", "comment": "x\nroute:"}, {"file": "alertmanager"}):
+        assert (await lab_monitoring.control("POST", "/people-edit", wrong))[0] == 400
+    assert path.read_bytes() == before
+
+
+# SSH
+
+
+async def test_a_pinned_log_in_runs_commands_and_replaces_files(lab_monitoring: Monitoring) -> None:
+    async with lab_monitoring.ssh() as connection:
+        await replaces_a_file(connection, lab_monitoring.folder)
+
+
+async def test_another_host_key_than_the_pinned_one_is_refused(lab_monitoring: Monitoring) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    with pytest.raises(asyncssh.HostKeyNotVerifiable):
+        async with lab_monitoring.ssh(other):
+            pass
+
+
+async def test_only_the_key_logs_in(lab_monitoring: Monitoring) -> None:
+    stranger = asyncssh.generate_private_key("ssh-ed25519")
+    for options in ({"client_keys": [stranger]}, {"client_keys": None, "password": "sample-password"}):
+        with pytest.raises(asyncssh.PermissionDenied):
+            async with lab_monitoring.ssh(**options):
+                pass
+
+
+async def test_a_changed_host_key_is_seen_and_mended(lab_monitoring: Monitoring) -> None:
+    async with lab_monitoring.ssh() as held:
+        await lab_monitoring.faults(sshd="hostKeyChanged")
+        await held.wait_closed()  # a host made anew drops its sessions
+    with pytest.raises(asyncssh.HostKeyNotVerifiable):
+        async with lab_monitoring.ssh():
+            pass
+    _, status = await lab_monitoring.control("GET", "/status")
+    assert status["sshd"]["hostKeys"] != lab_monitoring.record["ssh"]["hostKeys"]
+    async with lab_monitoring.ssh(status["sshd"]["hostKeys"][0]):
+        pass
+    await lab_monitoring.faults()
+    async with lab_monitoring.ssh():
+        pass
+
+
+async def test_an_sshd_that_is_down_or_hangs(lab_monitoring: Monitoring) -> None:
+    await lab_monitoring.faults(sshd="down")
+    with pytest.raises(ConnectionRefusedError):
+        async with lab_monitoring.ssh():
+            pass
+    await lab_monitoring.faults(sshd="hangs")
+    with pytest.raises((TimeoutError, asyncssh.ConnectionLost)):
+        async with lab_monitoring.ssh(login_timeout=0.5, connect_timeout=0.5):
+            pass
+    await lab_monitoring.faults()
+    async with lab_monitoring.ssh():
+        pass
+
+
+async def test_the_stand_in_does_the_same_and_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none() -> sshd.Sshd:
+        raise PartError("no sshd in this test")
+
+    monkeypatch.setattr(sshd, "find_sshd", none)
+    hack = str(Path(sshd.__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", hack)
+    server = sshd.SshServer(tmp_path / "ssh", tmp_path / "sshd.log", "127.0.0.1", free_port("127.0.0.1"))
+    await server.choose()
+    try:
+        assert "stand-in" in server.status()["kind"]
+        record = {
+            "host": server.address,
+            "port": server.port,
+            "user": server.user,
+            "hostKeys": server.host_keys(),
+            "privateKeyPath": str(server.private_key),
+        }
+        async with log_in(record) as connection:
+            await replaces_a_file(connection, tmp_path)
+        with pytest.raises(asyncssh.HostKeyNotVerifiable):
+            async with log_in(record, server.host_keys(pinned=False)[0]):
+                pass
+        with pytest.raises(asyncssh.PermissionDenied):
+            async with log_in(record, username="somebody"):
+                pass
+    finally:
+        await server.child.stop()
+
+
+async def replaces_a_file(connection: asyncssh.SSHClientConnection, folder: Path) -> None:
+    """What an editor needs of a host: exit statuses, both outputs, input, and an atomic replace over SFTP."""
+    done = await connection.run("cat; echo problem >&2; exit 3", input="text")
+    assert (done.exit_status, done.stdout, done.stderr) == (3, "text", "problem\n")
+    target = folder / "replaced"
+    target.write_text("old")
+    async with connection.start_sftp_client() as sftp:
+        async with sftp.open(f"{target}.new", "w") as file:
+            await file.write("new")
+            await file.fsync()
+        with pytest.raises(asyncssh.SFTPError):
+            await sftp.rename(f"{target}.new", str(target))
+        await sftp.posix_rename(f"{target}.new", str(target))
+    assert target.read_text() == "new"
+
+
+# What Prometheus and Alertmanager make of it (after SSH: discovery takes them 5 s)
+
+
+async def test_the_hand_made_vms_are_targets_with_peoples_labels(lab_monitoring: Monitoring) -> None:
+    async def targets() -> list[Any]:
+        answer = await lab_monitoring.get(f"{lab_monitoring.prometheus}/api/v1/targets?state=active")
+        found = [one for one in answer["data"]["activeTargets"] if one["labels"]["job"] == "acme-web"]
+        return found if all(one["health"] != "unknown" for one in found) else []
+
+    found = await eventually(targets, "the job acme-web has been scraped")
+    assert {one["labels"]["instance"] for one in found} == {f"{address}:9100" for address in VMS}
+    assert {one["labels"]["customer"] for one in found} == {"acme"}
+
+
+async def test_a_rule_fires_through_alertmanager_to_people(lab_monitoring: Monitoring) -> None:
+    rules = {"groups": [{"name": "test", "rules": [{"alert": "FromATest", "expr": "vector(1)", "labels": {"customer": "acme"}}]}]}
+    path = Path(lab_monitoring.record["prometheus"]["configFile"]).parent / "rules" / "from-a-test.yml"
+    async with lab_monitoring.file(path, json.dumps(rules)):
+
+        async def notified() -> list[Any]:
+            _, all_of_them = await lab_monitoring.control("GET", "/notifications")
+            return [one for one in all_of_them if one["body"]["commonLabels"].get("alertname") == "FromATest"]
+
+        (first, *_) = await eventually(notified, "the notification arrived")
+    assert first["receiver"] == "acme-oncall"
+    assert first["body"]["version"] == "4"
+    assert first["body"]["status"] == "firing"
+    _, later = await lab_monitoring.control("GET", f"/notifications?since={first['number']}")
+    assert all(one["number"] > first["number"] for one in later)
+
+
+async def test_the_watchdog_reaches_its_own_receiver(lab_monitoring: Monitoring) -> None:
+    async def receivers() -> bool:
+        _, notifications = await lab_monitoring.control("GET", "/notifications")
+        return "deadman" in {one["receiver"] for one in notifications}
+
+    await eventually(receivers, "the dead man's switch arrived")
+
+
+async def test_a_target_file_is_seen_without_a_reload(lab_monitoring: Monitoring) -> None:
+    path = Path(lab_monitoring.record["prometheus"]["configFile"]).parent / "targets" / "billing-2.yml"
+
+    async def seen() -> bool:
+        answer = await lab_monitoring.get(f"{lab_monitoring.prometheus}/api/v1/targets?state=active")
+        return any(one["labels"].get("added") == "by-a-test" for one in answer["data"]["activeTargets"])
+
+    path.write_text(json.dumps([{"targets": ["127.0.0.77:9"], "labels": {"added": "by-a-test"}}]))
+    try:
+        await eventually(seen, "the new target is there")
+    finally:
+        path.unlink()
+
+
+# Faults
+
+
+async def test_a_prometheus_that_is_down_or_hangs_or_forbids_reloads(lab_monitoring: Monitoring) -> None:
+    ready, reload = f"{lab_monitoring.prometheus}/-/ready", lab_monitoring.record["prometheus"]["reloadUrl"]
+    await lab_monitoring.faults(prometheus="noReload")
+    assert await lab_monitoring.status_of("POST", reload) == 403
+    assert await lab_monitoring.status_of("GET", ready) == 200
+    await lab_monitoring.faults(prometheus="down")
+    assert await lab_monitoring.status_of("GET", ready) == "refused"
+    await lab_monitoring.faults(prometheus="hangs")
+    assert await lab_monitoring.status_of("GET", ready, seconds=0.3) == "hangs"
+    await lab_monitoring.faults()
+    assert await lab_monitoring.status_of("POST", reload) == 200
+
+
+async def test_an_alertmanager_that_is_down_or_hangs(lab_monitoring: Monitoring) -> None:
+    ready = f"{lab_monitoring.alertmanager}/-/ready"
+    await lab_monitoring.faults(alertmanager="hangs")
+    assert await lab_monitoring.status_of("GET", ready, seconds=0.3) == "hangs"
+    await lab_monitoring.faults(alertmanager="down")
+    assert await lab_monitoring.status_of("GET", ready) == "refused"
+    await lab_monitoring.faults()
+    assert await lab_monitoring.status_of("POST", lab_monitoring.record["alertmanager"]["reloadUrl"]) == 200
+
+
+@pytest.mark.parametrize(("system", "name"), [("prometheus", "promtool"), ("alertmanager", "amtool")])
+async def test_a_checker_that_fails_or_is_missing(lab_monitoring: Monitoring, system: str, name: str) -> None:
+    path = lab_monitoring.record[system][name]
+    await lab_monitoring.faults(**{name: "fails"})
+    assert (await lab_monitoring.run(path, "--version"))[0] == 1
+    await lab_monitoring.faults(**{name: "missing"})
+    assert (await lab_monitoring.run(path, "--version"))[0] == 127
+    await lab_monitoring.faults()
+    assert (await lab_monitoring.run(path, "--version"))[0] == 0
+
+
+@pytest.mark.parametrize("wanted", [{"nfs": "down"}, {"sshd": "noReload"}, {"sshd": True}, ["sshd"], {"sshd": "down", "amtool": "?"}])
+async def test_an_unknown_fault_is_refused_and_changes_nothing(lab_monitoring: Monitoring, wanted: object) -> None:
+    status, answer = await lab_monitoring.control("PUT", "/faults", wanted)
+    assert status == 400
+    assert set(answer["known"]) == {"sshd", "prometheus", "alertmanager", "promtool", "amtool"}
+    assert await lab_monitoring.control("GET", "/faults") == (200, {})
+    async with lab_monitoring.ssh():
+        pass
+
+
+@pytest.mark.parametrize("name", ["sshd", "prometheus", "alertmanager"])
+async def test_a_restart_is_another_process_at_the_same_address(lab_monitoring: Monitoring, name: str) -> None:
+    _, before = await lab_monitoring.control("GET", "/status")
+    status, after = await lab_monitoring.control("POST", "/restart", {"name": name})
+    assert status == 200
+    assert after[name]["state"] == "running"
+    assert after[name]["pid"] != before[name]["pid"]
+    assert (await lab_monitoring.run("true"))[0] == 0
+    assert (await lab_monitoring.control("POST", "/restart", {"name": "init"}))[0] == 400
+
+
+# The end
+
+
+async def test_nothing_is_left_when_it_ends_or_is_killed(tmp_path: Path) -> None:
+    async with monitoring_bench(tmp_path / "ends") as host, host.ssh() as held:
+        session = await held.create_process("sleep 300")
+        _, status = await host.control("GET", "/status")
+        ended = children(status)
+        assert len(ended) == 4  # the three, and the session below sshd
+        await host.faults(prometheus="hangs")
+    await session.wait_closed()
+    part = Part("monitoring", {"folder": str(tmp_path), "vms": list(VMS)}, folder=tmp_path, deadline=300)
+    await part.start()
+    killed = psutil.Process(part.pid).children(recursive=True)
+    assert len(killed) == 3
+    os.kill(part.pid, signal.SIGKILL)
+    await part.stop()
+
+    async def gone() -> bool:
+        return not any(one.is_running() for one in [*ended, *killed])
+
+    await eventually(gone, "no child is left")
+
+
+def children(status: dict[str, Any]) -> list[psutil.Process]:
+    """The three programs and, of what is below them, the first (an sshd's session)."""
+    processes = [psutil.Process(status[name]["pid"]) for name in ("sshd", "prometheus", "alertmanager")]
+    return processes + [one for each in processes for one in each.children()]
