@@ -15,6 +15,7 @@ import (
 // hook looks at each call just before the simulator does it: what is not authenticated is refused, a customization's address is
 // written on the guest's disk, and tasks that are to hang or fail are replaced.
 func hook(service *simulator.Service, faults *faults) {
+	clones := newClones(service)
 	service.Context.Map.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		if ctx.Session == nil {
 			return nil, unauthenticated(method)
@@ -38,17 +39,29 @@ func hook(service *simulator.Service, faults *faults) {
 				ctx.WithLock(vm, func() { writeDisk(ctx, vm, *disk) })
 			}
 		}
+		if method.Name == "Destroy_Task" || method.Name == "UnregisterVM" {
+			if fault := clones.unfinished(ctx, vm); fault != nil {
+				return nil, fault
+			}
+		}
 		if _, known := taskNames[method.Name]; !known {
 			return nil, nil
 		}
 		if rule, healed := faults.onTask(c); rule != nil {
-			// The simulator prefers what the session holds to what a Handler returns; ctx.Session is this request's own copy.
-			held := simulator.NewRegistry()
-			held.Put(&badTasks{vm, rule, healed})
-			ctx.Session.Registry = held
+			instead(ctx, &badTasks{vm, rule, healed, clones})
+		} else if method.Name == "CloneVM_Task" {
+			instead(ctx, &goodClone{vm, clones})
 		}
 		return nil, nil
 	}
+}
+
+// instead lets an object of ours answer this request. What a Handler returns would not do: the simulator prefers what the session
+// holds, so it is put there; ctx.Session is this request's own copy.
+func instead(ctx *simulator.Context, object mo.Reference) {
+	held := simulator.NewRegistry()
+	held.Put(object)
+	ctx.Session.Registry = held
 }
 
 // unauthenticated refuses reads without a session, which the simulator allows and a vCenter does not, except those by which a
@@ -128,6 +141,7 @@ type badTasks struct {
 	*simulator.VirtualMachine
 	rule   *rule
 	healed <-chan struct{}
+	clones *clones
 }
 
 // start answers with a task of our own; inner does what was asked.
@@ -182,7 +196,7 @@ func (b *badTasks) outcome(ctx *simulator.Context, inner func(*simulator.Context
 }
 
 func (b *badTasks) CloneVMTask(ctx *simulator.Context, r *types.CloneVM_Task) soap.HasFault {
-	ref := b.start(ctx, "cloneVm", func(ctx *simulator.Context) soap.HasFault { return b.VirtualMachine.CloneVMTask(ctx, r) })
+	ref := b.start(ctx, "cloneVm", func(ctx *simulator.Context) soap.HasFault { return b.clones.start(ctx, b.VirtualMachine, r) })
 	return &methods.CloneVM_TaskBody{Res: &types.CloneVM_TaskResponse{Returnval: ref}}
 }
 

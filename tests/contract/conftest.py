@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from tests.contract.monitoring_bench import Monitoring, monitoring_bench
+from tests.contract.vsphere_judge import VCenter
 
 from lab.pki import Authority
-from lab.process import Json
+from lab.programs import monitoring_programs
 from lab.vcenter import inventory, vcenter
-
-
-@dataclass(frozen=True)
-class VCenter:
-    """A running lab vCenter: its ready record and the CA that signed its certificate."""
-
-    record: Json
-    authority: Authority
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -38,3 +32,19 @@ async def lab_vcenter(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     }
     async with await vcenter(config, folder=folder) as part:
         yield VCenter(part.record, authority)
+
+
+def _monitoring_versions() -> list[str | None]:
+    """The oldest and the newest Prometheus at hand (with the Alertmanager beside it); None: what the lab fetches."""
+    with asyncio.Runner() as runner:
+        found = runner.run(monitoring_programs(fetch=False))
+    return list(dict.fromkeys([found[0].prometheus_version, found[-1].prometheus_version])) if found else [None]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=_monitoring_versions())
+async def lab_monitoring(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Monitoring]:
+    """One per version for the whole run: put back what you edit, heal what you break."""
+    folder = tmp_path_factory.mktemp("monitoring-host")
+    config = {"prometheusVersion": request.param} if request.param else {}
+    async with monitoring_bench(folder, **config) as host:
+        yield host

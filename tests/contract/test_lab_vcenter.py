@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 from pyVim.connect import Disconnect, SmartConnect
-from pyVmomi import SoapStubAdapter, vim, vmodl
-from tests.contract.conftest import VCenter
+from pyVmomi import vim, vmodl
+from tests.contract.vsphere_judge import FOLDER, VCenter, clone, clone_spec, connected, ended, found, login, power_state, until
 
 from lab.pki import Authority
 from lab.process import Json
 
 pytestmark = pytest.mark.lab
-FOLDER = "/DC0/vm/vmscaler/acme"
 
 
 @pytest.fixture(autouse=True)
@@ -37,58 +35,14 @@ def si(lab_vcenter: VCenter) -> Iterator[Any]:
         for vm in list(found(instance, FOLDER).childEntity):
             if power_state(vm) == "poweredOn":
                 ended(vm.PowerOffVM_Task())
-            ended(vm.Destroy_Task())
+            until(lambda vm=vm: destroyed(vm))
 
 
-@contextlib.contextmanager
-def connected(vcenter: VCenter, *, password: str = "", authority: Authority | None = None) -> Iterator[Any]:
-    """A ServiceInstance, logged in. SmartConnect would leave its sockets open where the login fails."""
-    record = vcenter.record
-    stub = SoapStubAdapter(
-        host=record["host"],
-        port=record["port"],
-        path="/sdk",
-        version="vim.version.v8_0_3_0",
-        sslContext=ssl.create_default_context(cadata=(authority or vcenter.authority).pem),
-    )
+def destroyed(vm: Any) -> bool:
     try:
-        instance = vim.ServiceInstance("ServiceInstance", stub)
-        instance.RetrieveContent().sessionManager.Login(record["username"], password or record["password"])
-        yield instance
-    finally:
-        stub.DropConnections()
-
-
-def login(vcenter: VCenter, **kwargs: Any) -> None:
-    with connected(vcenter, **kwargs):
-        pass
-
-
-def found(si: Any, path: str) -> Any:
-    return si.content.searchIndex.FindByInventoryPath(path)
-
-
-def power_state(vm: Any) -> str:
-    """By its leaf path: a whole vm.runtime of the simulator raises (facts/vsphere.md, "Getting the simulator")."""
-    query = vmodl.query.PropertyCollector
-    spec = query.FilterSpec(
-        objectSet=[query.ObjectSpec(obj=vm)],
-        propSet=[query.PropertySpec(type=vim.VirtualMachine, pathSet=["runtime.powerState"])],
-    )
-    collector = vim.ServiceInstance("ServiceInstance", vm._stub).RetrieveContent().propertyCollector
-    return str(collector.RetrievePropertiesEx([spec], query.RetrieveOptions()).objects[0].propSet[0].val)
-
-
-def ended(task: Any, seconds: float = 20) -> Any:
-    until(lambda: task.info.state in ("success", "error"), seconds)
-    return task.info
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
+        return bool(ended(vm.Destroy_Task()).state == "success")
+    except vim.fault.TaskInProgress:  # a test that looked at its clone before the task's end
+        return False
 
 
 def put_faults(vcenter: VCenter, faults: Json, status: int = 200) -> Json:
@@ -96,28 +50,6 @@ def put_faults(vcenter: VCenter, faults: Json, status: int = 200) -> Json:
     assert answer.status_code == status, answer.text
     document: Json = answer.json()
     return document
-
-
-def clone_spec(si: Any, address: str, *, power_on: bool = True) -> Any:
-    adapter = vim.vm.customization.IPSettings(
-        ip=vim.vm.customization.FixedIp(ipAddress=address), subnetMask="255.255.255.0", gateway=["127.0.0.254"]
-    )
-    customization = vim.vm.customization.Specification(
-        globalIPSettings=vim.vm.customization.GlobalIPSettings(),
-        identity=vim.vm.customization.LinuxPrep(hostName=vim.vm.customization.FixedName(name="guest-name"), domain="example.test"),
-        nicSettingMap=[vim.vm.customization.AdapterMapping(adapter=adapter)],
-    )
-    return vim.vm.CloneSpec(
-        location=vim.vm.RelocateSpec(pool=found(si, "/DC0/host/C0/Resources/vmscaler")),
-        powerOn=power_on,
-        customization=customization,
-        config=vim.vm.ConfigSpec(numCPUs=4, memoryMB=512, extraConfig=[vim.option.OptionValue(key="guestinfo.owner", value="acme/web")]),
-    )
-
-
-def clone(si: Any, name: str, address: str = "127.0.0.100", **kwargs: Any) -> Any:
-    template = found(si, "/DC0/vm/templates/tmpl-web")
-    return template.CloneVM_Task(folder=found(si, FOLDER), name=name, spec=clone_spec(si, address, **kwargs))
 
 
 # --- login ---
@@ -233,15 +165,27 @@ def listed(vcenter: VCenter, name: str) -> Json | None:
     return next((vm for vm in vms if vm["name"] == name), None)
 
 
+def test_one_that_is_still_being_cloned_cannot_be_destroyed(lab_vcenter: VCenter, si: Any) -> None:
+    put_faults(lab_vcenter, {"taskSeconds": {"PowerOnVM_Task": 0.3}})
+    task = clone(si, "unfinished")
+    until(lambda: found(si, f"{FOLDER}/unfinished") is not None)
+    with pytest.raises(vim.fault.TaskInProgress) as refusal:
+        found(si, f"{FOLDER}/unfinished").Destroy_Task()
+    assert refusal.value.task == task
+    assert ended(task).state == "success"
+
+
 def test_a_change_is_told_to_those_who_wait(lab_vcenter: VCenter, si: Any) -> None:
     url = lab_vcenter.record["control"] + "/vms"
     version = requests.get(url, timeout=30).json()["version"]
-    timer = threading.Timer(0.2, lambda: clone(si, "news", power_on=False))
+    tasks: list[Any] = []
+    timer = threading.Timer(0.2, lambda: tasks.append(clone(si, "news", power_on=False)))
     timer.start()
     answer = requests.get(url, params={"since": version, "wait": 20}, timeout=30).json()
     timer.join()
     assert answer["version"] > version
-    until(lambda: listed(lab_vcenter, "news") is not None)
+    assert ended(tasks[0]).state == "success"
+    assert listed(lab_vcenter, "news") is not None
 
 
 # --- faults ---

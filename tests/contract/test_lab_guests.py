@@ -1,0 +1,332 @@
+"""The lab's guests over HTTP: boot, load, the exporter's figures (read by prometheus_client's parser), faults, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
+from tests.contract.vsphere_judge import VCenter, clone, connected, ended
+
+from lab.pki import Authority
+from lab.process import Json, Part
+from lab.subnet import Subnet
+from lab.vcenter import Control, inventory, vcenter
+
+pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
+CAPACITY = 50.0
+
+
+@dataclass
+class Lab:
+    """What a test needs: the network, the vCenter, and the guests' control port."""
+
+    subnet: Subnet
+    vcenter: VCenter
+    inventory: Control
+    control: str
+    http: aiohttp.ClientSession
+
+    async def call(self, method: str, path: str, body: Json | None = None, status: int = 200) -> Any:
+        async with self.http.request(method, self.control + path, json=body) as response:
+            assert response.status == status, await response.text()
+            return await response.json()
+
+    async def guest(self, name: str) -> Json | None:
+        vms = (await self.call("GET", "/status"))["vms"]
+        return next((vm for vm in vms if vm["name"] == name), None)
+
+    async def get(self, address: str, path: str, port: int = 8080, seconds: float = 10) -> tuple[int, str]:
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        async with self.http.get(f"http://{address}:{port}{path}", timeout=timeout) as response:
+            return response.status, await response.text()
+
+    async def clone(self, name: str, address: str) -> Any:
+        def work() -> Any:
+            with connected(self.vcenter) as si:
+                info = ended(clone(si, name, address))
+                assert info.state == "success", info.error
+                return info.result._moId
+
+        return await asyncio.to_thread(work)
+
+    async def end(self, moref: str, *, destroy: bool = True) -> None:
+        def work() -> None:
+            with connected(self.vcenter) as si:
+                vm = si.content.searchIndex.FindByInventoryPath(f"/DC0/vm/vmscaler/acme/{by_moref[moref]}")
+                ended(vm.PowerOffVM_Task())
+                if destroy:
+                    ended(vm.Destroy_Task())
+
+        by_moref = {vm["moRef"]: vm["name"] for vm in (await self.inventory.vms())[1]}
+        await asyncio.to_thread(work)
+
+    async def serves(self, address: str) -> bool:
+        try:
+            return (await self.get(address, "/healthz"))[0] == 200
+        except aiohttp.ClientConnectionError:
+            return False
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    folder, authority = tmp_path_factory.mktemp("guests"), Authority()
+    issued = authority.issue("127.0.0.1")
+    with Subnet.take((8080, 9100)) as subnet:
+        config = {
+            "username": "svc", "password": "sample-password", "certificate": issued.certificate,
+            "privateKey": issued.key, "tempFolder": str(folder / "datastores"), "guests": {"external": True},
+            **inventory(list(zip(("web-1", "web-2"), subnet.vms, strict=True))),
+        }  # fmt: skip
+        async with await vcenter(config, folder=folder) as center:
+            wanted = {"vcenter": center.record["control"], "bootSeconds": 0.5, "capacity": CAPACITY, "queueSeconds": 0.6}
+            async with (
+                Part("guests", wanted, folder=folder) as guests,
+                Control(center.record["control"]) as control,
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as http,
+            ):
+                yield Lab(subnet, VCenter(center.record, authority), control, guests.record["control"], http)
+        assert await ports_are_free(subnet), "something was left listening"
+
+
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def healed(lab: Lab) -> AsyncIterator[None]:
+    yield
+    await lab.call("PUT", "/faults", {})
+    for address in lab.subnet.vms:
+        await until(lambda address=address: lab.serves(address))
+
+
+async def ports_are_free(subnet: Subnet) -> bool:
+    for address in subnet.vms:
+        try:
+            _, writer = await asyncio.open_connection(address, 8080)
+            writer.close()
+            return False
+        except ConnectionRefusedError:
+            continue
+    return True
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> float:
+    """Seconds waited."""
+    start = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - start < seconds, "not in time"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - start
+
+
+async def samples(lab: Lab, address: str) -> dict[str, list[Any]]:
+    _, text = await lab.get(address, "/metrics", 9100)
+    found: dict[str, list[Any]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample)
+    return found
+
+
+async def busy(lab: Lab, address: str, during: Callable[[], Awaitable[object]]) -> float:
+    """The CPU figure of the usual rule, 100 - idle, over the time of `during`, 0-1."""
+
+    async def idle() -> tuple[float, float]:
+        cpus = (await samples(lab, address))["node_cpu_seconds_total"]
+        return sum(s.value for s in cpus if s.labels["mode"] == "idle"), sum(s.value for s in cpus)
+
+    idle_before, all_before = await idle()
+    await during()
+    idle_after, all_after = await idle()
+    return 1 - (idle_after - idle_before) / (all_after - all_before)
+
+
+async def load(lab: Lab, address: str, *, rate: float, seconds: float) -> list[tuple[int, float]]:
+    """Open-loop users: status and latency of each request."""
+
+    async def user(delay: float) -> tuple[int, float]:
+        await asyncio.sleep(delay)
+        start = time.monotonic()
+        status, _ = await lab.get(address, "/", seconds=30)
+        return status, time.monotonic() - start
+
+    return await asyncio.gather(*(user(n / rate) for n in range(int(rate * seconds))))
+
+
+# --- booting ---
+
+
+async def test_the_hand_made_vms_serve_and_their_tools_run(lab: Lab) -> None:
+    for name, address in zip(("web-1", "web-2"), lab.subnet.vms, strict=True):
+        await until(lambda address=address: lab.serves(address))
+        assert name in (await lab.get(address, "/"))[1]
+        vm = await lab.inventory.vm(name)
+        assert vm is not None
+        assert (vm["guest"]["ipAddress"], vm["guest"]["toolsRunningStatus"]) == (address, "guestToolsRunning")
+    names = [vm["name"] for vm in (await lab.call("GET", "/status"))["vms"]]
+    assert names == ["web-1", "web-2"]  # and not the template
+
+
+async def test_a_clone_boots_after_the_delay_and_stops_at_destroy(lab: Lab) -> None:
+    address = lab.subnet.range_start
+    moref = await lab.clone("web-101", address)
+    vm = await lab.inventory.vm("web-101")
+    assert vm is not None
+    assert vm["guest"]["ipAddress"] == ""
+    assert not await lab.serves(address)
+    assert await until(lambda: lab.serves(address)) > 0.2
+
+    async def tools() -> bool:
+        vm = await lab.inventory.vm("web-101")
+        return vm is not None and vm["guest"]["toolsRunningStatus"] == "guestToolsRunning"
+
+    await until(tools)
+    vm = await lab.inventory.vm("web-101")
+    assert vm is not None
+    assert (vm["guest"]["ipAddress"], vm["guest"]["hostName"]) == (address, "guest-name")
+    await lab.end(moref)
+
+    async def gone() -> bool:
+        return not await lab.serves(address)
+
+    assert await until(gone) < 1.0
+    assert await lab.guest("web-101") is None
+
+
+async def test_an_address_that_is_taken_is_told(lab: Lab) -> None:
+    moref = await lab.clone("web-102", lab.subnet.vms[0])
+
+    async def told() -> bool:
+        return (await lab.guest("web-102") or {}).get("phase") == "unbound"
+
+    await until(told)
+    guest = await lab.guest("web-102")
+    assert guest is not None
+    assert "in use" in guest["reason"]
+    assert "web-1 " in (await lab.get(lab.subnet.vms[0], "/"))[1]
+    await lab.end(moref)
+
+
+# --- load ---
+
+
+async def test_the_exporter_speaks_as_the_real_one(lab: Lab) -> None:
+    found = await samples(lab, lab.subnet.vms[0])
+    cpu = found["node_cpu_seconds_total"]
+    assert {s.labels["cpu"] for s in cpu} == {"0", "1"}
+    assert {"idle", "user", "system", "iowait", "steal"} <= {s.labels["mode"] for s in cpu}
+    total = found["node_memory_MemTotal_bytes"][0].value
+    assert total == 2048 * 2**20
+    assert 0 < found["node_memory_MemAvailable_bytes"][0].value < total
+    assert time.time() - 600 < found["node_boot_time_seconds"][0].value <= time.time()  # noqa: TID251
+
+
+async def test_cpu_follows_the_requests_served(lab: Lab) -> None:
+    address = lab.subnet.vms[0]
+    quiet = await busy(lab, address, lambda: asyncio.sleep(0.5))
+    assert quiet < 0.1
+    half = await busy(lab, address, lambda: load(lab, address, rate=CAPACITY / 2, seconds=2))
+    assert 0.4 < half < 0.65
+    guest = await lab.guest("web-1")
+    assert guest is not None
+    assert guest["cpu"] > 0.3
+
+
+async def test_overload_is_felt_and_counted(lab: Lab) -> None:
+    address = lab.subnet.vms[1]
+    before = (await lab.guest("web-2") or {})["served"]
+    calm = await load(lab, address, rate=10, seconds=1)
+    assert {status for status, _ in calm} == {200}
+    answers: list[tuple[int, float]] = []
+
+    async def storm() -> None:
+        answers.extend(await load(lab, address, rate=CAPACITY * 3, seconds=1.5))
+
+    full = await busy(lab, address, storm)
+    assert full > 0.9
+    statuses = [status for status, _ in answers]
+    assert 503 in statuses
+    assert sum(latency for status, latency in answers if status == 200) / statuses.count(200) > 3 * sum(
+        latency for _, latency in calm
+    ) / len(calm)
+    assert (await lab.get(address, "/healthz"))[0] == 200
+    _, stats = await lab.get(address, "/stats")
+    assert f'"served": {before + len(calm) + statuses.count(200)}' in stats
+    assert f'"refused": {statuses.count(503)}' in stats
+
+
+async def test_capacity_can_be_set_while_it_runs(lab: Lab) -> None:
+    address = lab.subnet.vms[0]
+    await lab.call("PUT", "/settings", {"capacities": {"web-1": CAPACITY * 4}})
+    light = await busy(lab, address, lambda: load(lab, address, rate=CAPACITY, seconds=1))
+    assert light < 0.45
+    await lab.call("PUT", "/settings", {"capacities": {}})
+    await lab.call("PUT", "/settings", {"colour": 1}, status=400)
+    await lab.call("PUT", "/settings", {"capacity": 0}, status=400)
+
+
+# --- faults ---
+
+
+async def test_health_fails_while_users_are_served(lab: Lab) -> None:
+    await lab.call("PUT", "/faults", {"healthFails": ["web-1"]})
+    one, two = lab.subnet.vms
+    assert (await lab.get(one, "/healthz"))[0] == 503
+    assert (await lab.get(two, "/healthz"))[0] == 200
+    assert (await lab.get(one, "/"))[0] == 200
+
+
+async def test_a_hung_guest_takes_connections_and_answers_nothing(lab: Lab) -> None:
+    await lab.call("PUT", "/faults", {"hang": ["web-1"]})
+    for path, port in (("/", 8080), ("/healthz", 8080), ("/metrics", 9100)):
+        with pytest.raises(TimeoutError):
+            await lab.get(lab.subnet.vms[0], path, port, seconds=0.3)
+    await lab.call("PUT", "/faults", {})
+    assert (await lab.get(lab.subnet.vms[0], "/healthz"))[0] == 200
+
+
+async def test_a_dead_guest_refuses_and_boots_again_when_healed(lab: Lab) -> None:
+    address = lab.subnet.vms[0]
+    await lab.call("PUT", "/faults", {"die": ["web-1"]})
+
+    async def dead() -> bool:
+        return not await lab.serves(address)
+
+    assert await until(dead) < 1.0
+
+    async def tools_stopped() -> bool:
+        vm = await lab.inventory.vm("web-1")
+        return vm is not None and vm["guest"]["toolsRunningStatus"] == "guestToolsNotRunning"
+
+    await until(tools_stopped)
+    await lab.call("PUT", "/faults", {})
+    await until(lambda: lab.serves(address))
+
+
+async def test_a_slow_guest_is_slow(lab: Lab) -> None:
+    await lab.call("PUT", "/faults", {"slow": {"web-*": 0.4}})
+    start = time.monotonic()
+    assert (await lab.get(lab.subnet.vms[0], "/healthz"))[0] == 200
+    assert time.monotonic() - start >= 0.4
+
+
+async def test_one_that_never_boots_shows_no_address(lab: Lab) -> None:
+    await lab.call("PUT", "/faults", {"neverBoot": ["web-103"]})
+    moref = await lab.clone("web-103", lab.subnet.address(103))
+    other = await lab.clone("web-104", lab.subnet.address(104))
+    await until(lambda: lab.serves(lab.subnet.address(104)))
+    vm = await lab.inventory.vm("web-103")
+    assert vm is not None
+    assert (vm["powerState"], vm["guest"]["ipAddress"]) == ("poweredOn", "")
+    assert not await lab.serves(lab.subnet.address(103))
+    for one in (moref, other):
+        await lab.end(one)
+
+
+@pytest.mark.parametrize("faults", [{"explode": ["*"]}, {"hang": "web-1"}, {"slow": ["web-1"]}])
+async def test_unknown_faults_are_refused(lab: Lab, faults: Json) -> None:
+    assert "neverBoot" in (await lab.call("PUT", "/faults", faults, status=400))["known"]
