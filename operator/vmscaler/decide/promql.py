@@ -1,0 +1,50 @@
+"""PromQL for a service's series, built from escaped strings (facts/monitoring.md, "Prometheus").
+
+Called by `decide.rules`; `cpu_expression` and `memory_expression` (without a threshold) also by `explain` and the demo.
+A service is the series of one scrape job, narrowed by matchLabels, averaged over its instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vmscaler.api import duration
+from vmscaler.api.autoscalingpolicy import Exporter, Monitoring
+from vmscaler.decide.yaml_text import quoted
+
+
+def reserved_labels(match_labels: Mapping[str, str]) -> list[str]:
+    """The matchLabels that cannot be: a file_sd label named so would steer the scrape, or merge our VMs into one series.
+
+    `job` has its own field; `instance` tells the VMs apart; what begins with `__` is Prometheus' own (`__address__`).
+    """
+    return sorted(name for name in match_labels if name in ("job", "instance") or name.startswith("__"))
+
+
+def check_labels(match_labels: Mapping[str, str]) -> None:
+    """Raises ValueError that names the reserved ones."""
+    if wrong := reserved_labels(match_labels):
+        raise ValueError(f"monitoring.matchLabels must not hold {', '.join(wrong)}: give labels that tell the service from others")
+
+
+def selector(metric: str, monitoring: Monitoring, **more: str) -> str:
+    """`metric{job="...",...}`. Raises ValueError for reserved matchLabels."""
+    check_labels(monitoring.match_labels)
+    labels = [("job", monitoring.prometheus_job), *sorted(monitoring.match_labels.items()), *more.items()]
+    return metric + "{" + ",".join(f"{name}={quoted(value)}" for name, value in labels) + "}"
+
+
+def cpu_expression(monitoring: Monitoring) -> str:
+    """Percent of CPU in use, averaged over the service's instances; no value where nothing is scraped."""
+    metric = "windows_cpu_time_total" if monitoring.exporter is Exporter.WINDOWS else "node_cpu_seconds_total"
+    idle = f"rate({selector(metric, monitoring, mode='idle')}[{duration.prometheus(monitoring.window)}])"
+    return f"avg(100 * (1 - avg by (instance) ({idle})))"
+
+
+def memory_expression(monitoring: Monitoring) -> str:
+    """Percent of memory in use, averaged over the service's instances; no value where nothing is scraped."""
+    if monitoring.exporter is Exporter.WINDOWS:
+        available, total = "windows_memory_available_bytes", "windows_memory_physical_total_bytes"
+    else:
+        available, total = "node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"
+    return f"avg(100 * (1 - {selector(available, monitoring)} / {selector(total, monitoring)}))"

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from vmscaler.decide.yaml_text import item_lines, quoted, text
+
+_CHARS = st.characters(exclude_categories=["Cs"])
+_STRINGS = st.text(_CHARS) | st.sampled_from(
+    ["no", "1e3", "- x", "\t", "a: b", "&a", "*a", "!!python/object/apply:os.system", "<<", "a\u202eb", "\ufeff", "\x85\x7f"]
+)
+_DOCUMENTS = st.recursive(
+    _STRINGS | st.integers() | st.booleans(),
+    lambda inner: st.lists(inner) | st.dictionaries(_STRINGS, inner),
+    max_leaves=12,
+)
+
+
+@given(_DOCUMENTS)
+def test_what_is_written_is_read_back_as_it_was(document: object) -> None:
+    assert YAML(typ="safe", pure=True).load(text(document)) == document
+
+
+@given(_STRINGS)
+def test_a_string_stays_within_its_quotes_and_its_line(value: str) -> None:
+    assert len(quoted(value).splitlines()) == 1
+    assert quoted(value).isprintable()
+
+
+def test_half_of_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(ValueError, match="surrogate"):
+        quoted("a\ud800")
+
+
+def test_what_is_no_document_is_refused() -> None:
+    with pytest.raises(TypeError, match="float"):
+        text({"a": 1.5})
+    with pytest.raises(TypeError, match="key"):
+        text({1: "a"})
+
+
+def test_an_item_stands_at_its_column() -> None:
+    assert item_lines({"a": {"b": ["c"]}, "no": []}, 3) == ["   - a:", "       b:", '         - "c"', '     "no": []']
