@@ -1,0 +1,243 @@
+"""The lab Jenkins' agent: runs `sh`, reads and writes files of workspaces. `python -m lab.jenkins.agent`, started by agent_link.
+
+One JSON object a line on stdin and stdout. In: {id, op: "sh", workspace, script, env, stdout: bool}, {id, op: "term"}, {id, op: "prepare" | "read" |
+"write", workspace, file, text}. Out: {id, out}, then {id, exit, stdout} or {id, failed}; {id, text} or {id, failed}. Secrets come in `env` and go into the
+environment of the process, never into an argument.
+
+As Jenkins' durable-task does it: a wrapper shell runs `/bin/sh -xe script.sh`, and the exit code comes by a file. So a killed command is noticed, and
+the killed whole is not (proven/README.md section 7). TERM goes to every process with the step's JENKINS_SERVER_COOKIE in its environment.
+When stdin ends, everything that was started here is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from lab.process import die_with_parent
+
+_POLL_S = 0.04
+_LINE_LIMIT = 1 << 27
+_PR_SET_CHILD_SUBREAPER = 36
+_wrappers: set[int] = set()
+_SPARED = "please-do-not-kill-me"
+# $1 script, $2 log, $3 result, $4 cookie, $5 where stdout goes ("" = into the log), $6 "1" = the script names its own interpreter
+_WRAPPER = """
+if [ "$6" = 1 ]; then set -- "$@" "$1"; else set -- "$@" /bin/sh -xe "$1"; fi
+script=$1 log=$2 result=$3 cookie=$4 out=${5:-/dev/fd/9}; shift 6
+exec 9>>"$log"
+JENKINS_SERVER_COOKIE=$cookie "$@" >>"$out" 2>&9 9>&- </dev/null
+echo $? >"$result.tmp"; mv "$result.tmp" "$result"
+"""
+
+
+class Agent:
+    """The steps that run now."""
+
+    def __init__(self, path_map: dict[str, str], stop_again: float) -> None:
+        self._path_map = path_map
+        self._stop_again = stop_again
+        self._cookies: dict[int, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def say(self, **message: Any) -> None:
+        """One line to the controller."""
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+    def mapped(self, text: str) -> str:
+        """`path_map` applied: a script that names a path of the recorded machine runs unmodified."""
+        for prefix, folder in self._path_map.items():
+            text = text.replace(prefix, folder)
+        return text
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """Start what one line asks for."""
+        if message["op"] == "term":
+            cookie = self._cookies.get(message["id"])
+            task = asyncio.create_task(send_term(cookie, self._stop_again)) if cookie else None
+        else:
+            task = asyncio.create_task(self._sh(message) if message["op"] == "sh" else self._file(message))
+        if task is None:
+            return
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _file(self, message: dict[str, Any]) -> None:
+        try:
+            self.say(id=message["id"], text=touch(message))
+        except OSError as error:
+            kind = "java.nio.file.NoSuchFileException" if isinstance(error, FileNotFoundError) else "java.io.IOException"
+            self.say(id=message["id"], failed=f"{kind}: {error.filename}")
+
+    async def _sh(self, message: dict[str, Any]) -> None:
+        step, workspace, cookie = message["id"], Path(message["workspace"]), f"durable-{secrets.token_hex(16)}"
+        control = workspace.parent / f"{workspace.name}@tmp" / f"durable-{secrets.token_hex(4)}"
+        control.mkdir(parents=True)
+        script, log, result, out = (control / name for name in ("script.sh", "jenkins-log.txt", "jenkins-result.txt", "output.txt"))
+        script.write_text(self.mapped(message["script"]))
+        script.chmod(0o700)
+        log.touch()
+        env = {name: self.mapped(value) for name, value in message["env"].items()} | {"JENKINS_SERVER_COOKIE": _SPARED}
+        own = "1" if message["script"].startswith("#!") else ""
+        arguments = [str(script), str(log), str(result), cookie, str(out) if message["stdout"] else "", own]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "/bin/sh",
+                "-c",
+                _WRAPPER,
+                "durable",
+                *arguments,
+                cwd=workspace,
+                env=env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log.open("ab"),
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.say(id=step, failed=f'java.io.IOException: Cannot run program "/bin/sh": error={error.errno}, {error.strerror}')
+            return
+        self._cookies[step] = cookie
+        _wrappers.add(process.pid)
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        with log.open("rb") as tail:
+            while True:
+                done = result.exists()
+                if text := decoder.decode(tail.read(), final=done):
+                    self.say(id=step, out=text)
+                if done:
+                    break
+                await asyncio.sleep(_POLL_S)
+        await process.wait()
+        _wrappers.discard(process.pid)
+        stdout = out.read_text(errors="surrogateescape") if message["stdout"] and out.exists() else ""
+        self.say(id=step, exit=int(result.read_text()), stdout=stdout)
+        del self._cookies[step]
+        shutil.rmtree(control, ignore_errors=True)
+        reap_orphans()
+
+
+def touch(message: dict[str, Any]) -> str:
+    """Prepare a workspace, read or write one of its files. Raises OSError."""
+    workspace = Path(message["workspace"])
+    if message["op"] == "prepare":
+        workspace.mkdir(parents=True, exist_ok=True)
+    elif message["op"] == "read":
+        return (workspace / str(message["file"])).read_text()
+    else:
+        (workspace / message["file"]).write_text(message["text"])
+    return ""
+
+
+def processes() -> list[int]:
+    """All process ids, ascending."""
+    return sorted(int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+
+
+def _children() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for pid in processes():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            found.setdefault(int(fields[1]), []).append(pid)
+    return found
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def send_term(cookie: str, patience: float) -> None:
+    """TERM to the step's whole family, also to what left its session.
+
+    In the order of Jenkins' ProcessTree: of each matching process the children first, each awaited for up to `patience` seconds. So a shell's child is
+    gone before the shell gets TERM (its trap does not run), and a child that takes its time gets TERM again (proven/README.md section 6).
+    """
+    mark = f"JENKINS_SERVER_COOKIE={cookie}".encode()
+    for pid in processes():
+        if mark in _environment(pid):
+            await _term_tree(pid, patience)
+
+
+async def _term_tree(pid: int, patience: float) -> None:
+    for child in _children().get(pid, []):
+        await _term_tree(child, patience)
+    if not _lives(pid):
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline, pause = asyncio.get_running_loop().time() + patience, 0.01
+    while asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(pause)  # first of all: the parent shell has to see its child's end before it gets TERM itself
+        reap_orphans()
+        if not Path(f"/proc/{pid}").exists():
+            return
+        pause = min(pause * 2, 0.5)
+
+
+def reap_orphans() -> None:
+    """Collect dead processes that fell to us (we are the subreaper); the wrappers are asyncio's to collect."""
+    for pid in _children().get(os.getpid(), []):
+        if pid not in _wrappers and not _lives(pid):
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def kill_all() -> None:
+    """KILL everything that descends from here."""
+    for _ in range(20):
+        tree, queue, doomed = _children(), [os.getpid()], []
+        while queue:
+            below = tree.get(queue.pop(), [])
+            doomed += below
+            queue += below
+        if not doomed:
+            return
+        for pid in doomed:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+async def main() -> None:
+    """Serve until stdin ends or SIGTERM."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    reader = asyncio.StreamReader(limit=_LINE_LIMIT)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, reader.feed_eof)
+    settings = json.loads(await reader.readline())
+    agent = Agent(settings["path_map"], settings["stop_again"])
+    try:
+        while line := await reader.readline():
+            agent.handle(json.loads(line))
+    finally:
+        kill_all()
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    asyncio.run(main())

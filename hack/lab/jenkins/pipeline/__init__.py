@@ -1,0 +1,1 @@
+"""Pipelines: syntax (parser), what may stand where (model), what they do (interpreter, steps)."""
