@@ -155,12 +155,12 @@ func (r *rule) newFault() types.BaseMethodFault {
 }
 
 // take says whether the rule hits this call, and counts it.
-func (r *rule) take(c call, objectName string) bool {
+func (r *rule) take(c call, objectName func(types.ManagedObjectReference) string) bool {
 	if r.Method != "*" && r.Method != c.method {
 		return false
 	}
 	if r.Entity != "" {
-		object, _ := path.Match(r.Entity, objectName)
+		object, _ := path.Match(r.Entity, objectName(c.this))
 		named, _ := path.Match(r.Entity, c.named)
 		if !object && !named {
 			return false
@@ -179,12 +179,11 @@ func (r *rule) take(c call, objectName string) bool {
 
 // onCall counts the call; returns the general latency, the rule that hits it (or nil), and what closes when the set is replaced.
 func (f *faults) onCall(c call) (time.Duration, *rule, <-chan struct{}) {
-	name := f.name(c.this)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls[c.method]++
 	for _, one := range f.set.Calls {
-		if one.take(c, name) {
+		if one.take(c, f.name) {
 			return seconds(f.set.Latency), one, f.healed
 		}
 	}
@@ -193,11 +192,10 @@ func (f *faults) onCall(c call) (time.Duration, *rule, <-chan struct{}) {
 
 // onTask returns the rule that hits this task, or nil.
 func (f *faults) onTask(c call) (*rule, <-chan struct{}) {
-	name := f.name(c.this)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, one := range f.set.Tasks {
-		if one.take(c, name) {
+		if one.take(c, f.name) {
 			return one, f.healed
 		}
 	}

@@ -19,8 +19,9 @@ type guests struct {
 	mu      sync.Mutex
 	version int64
 	changed chan struct{} // closed at each change
-	removed map[types.ManagedObjectReference]bool
-	boots   map[types.ManagedObjectReference]int64
+	// made are the VMs that are complete and not removed: others may be in the middle of a write without a lock.
+	made  map[types.ManagedObjectReference]bool
+	boots map[types.ManagedObjectReference]int64
 }
 
 // guestState is what the tools of a guest report; fields that are not given stay as they are.
@@ -35,13 +36,14 @@ type guestState struct {
 func newGuests(service *simulator.Service, config guestsConfig, faults *faults) *guests {
 	g := &guests{
 		service: service, config: config, faults: faults, changed: make(chan struct{}),
-		removed: map[types.ManagedObjectReference]bool{}, boots: map[types.ManagedObjectReference]int64{},
+		made: map[types.ManagedObjectReference]bool{}, boots: map[types.ManagedObjectReference]int64{},
 	}
 	service.Context.Map.AddHandler(g)
 	// The VMs of the config were powered on before there was anybody to see it.
 	for _, vm := range g.all() {
 		ctx := g.context()
 		ctx.WithLock(vm, func() { g.report(ctx, &vm.VirtualMachine, notRunning()) })
+		g.made[vm.Self] = true
 		if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
 			g.poweredOn(vm.Self, vm.Name)
 		}
@@ -54,18 +56,15 @@ func (g *guests) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "LabGuests", Value: "lab-guests"}
 }
 
-// PutObject is called for each new object.
-func (g *guests) PutObject(_ *simulator.Context, object mo.Reference) {
-	if object.Reference().Type == "VirtualMachine" {
-		g.bump()
-	}
-}
+// PutObject is part of the handler's interface: a new VM is incomplete, see UpdateObject.
+func (g *guests) PutObject(*simulator.Context, mo.Reference) {}
 
 // RemoveObject is called just before an object goes.
 func (g *guests) RemoveObject(_ *simulator.Context, ref types.ManagedObjectReference) {
 	if ref.Type == "VirtualMachine" {
 		g.mu.Lock()
-		g.removed[ref] = true
+		delete(g.made, ref)
+		delete(g.boots, ref)
 		g.mu.Unlock()
 		g.bump()
 	}
@@ -87,6 +86,9 @@ func (g *guests) UpdateObject(ctx *simulator.Context, object mo.Reference, chang
 			}
 			g.bump()
 		case "name": // also the last thing when one is made; then the simulator says that it has no tools
+			g.mu.Lock()
+			g.made[vm.Self] = true
+			g.mu.Unlock()
 			if vm.Guest != nil && vm.Guest.ToolsStatus == types.VirtualMachineToolsStatusToolsNotInstalled {
 				g.report(ctx, vm, notRunning())
 			}

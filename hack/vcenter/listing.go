@@ -57,9 +57,9 @@ func (g *guests) machines() []machine {
 	ctx, machines := g.context(), []machine{}
 	for _, vm := range g.all() {
 		g.mu.Lock()
-		removed, boot := g.removed[vm.Self], g.boots[vm.Self]
+		made, boot := g.made[vm.Self], g.boots[vm.Self]
 		g.mu.Unlock()
-		if removed {
+		if !made {
 			continue
 		}
 		ctx.WithLock(vm, func() { machines = append(machines, g.describe(vm, boot)) })
