@@ -56,6 +56,7 @@ async def claim(ctx: Context, ref: PolicyRef, build: BuildRef, hook: Mapping[str
                 policy = await write_status(ctx, wanted, base=policy, fields=frozenset({"claim"}), expect=policy.metadata.resource_version)
             except Conflict:
                 continue
+        ctx.decided(policy.key, verdict.accepted, verdict.reason)
         if not verdict.accepted:
             return Claimed(None, verdict.reason, verdict.message)
         assert policy.status.claim is not None

@@ -46,6 +46,8 @@ class Context:
     poll: float = 2.0
     """Seconds between looks while something is waited for."""
     started_at: datetime | None = None
+    decided: Callable[[str, bool, str], None] = field(default=lambda policy, accepted, reason: None)
+    """decided(policy key, accepted, reason): told of each answer to a claim."""
     wake: Callable[[str, str | None, str], None] = field(default=lambda kind, namespace, name: None)
     """wake(kind, namespace, name): have this object reconciled soon."""
 

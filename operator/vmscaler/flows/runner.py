@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -47,8 +47,10 @@ class Run:
 class StepRunner:
     """All runs of this process."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, over: Callable[[str, str], None] = lambda step, state: None) -> None:
+        """`over(step, state)` is told of each step that ended."""
         self._ctx = ctx
+        self._over = over
         self._runs: OrderedDict[tuple[BuildKey, str], Run] = OrderedDict()
 
     async def poll(
@@ -105,7 +107,10 @@ class StepRunner:
                     await self._ctx.clock.sleep(min(max(error.after, 0.1), 10.0))
                 except OutsideError as error:
                     run.outcome = error
-            bound.info("step over", outcome=str(run.outcome))
+            state = run.outcome.state if isinstance(run.outcome, Outcome) else "error"
+            reason = run.outcome.reason if run.outcome is not None else ""
+            self._over(run.step, state)
+            bound.info("step over", state=state, reason=reason)
         except asyncio.CancelledError:
             run.outcome = Outcome("failed", "Superseded", "the build's rollback has begun, or the operator stops")
             raise

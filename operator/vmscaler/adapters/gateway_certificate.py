@@ -1,0 +1,120 @@
+"""The gateway's certificate: a CA and a leaf of its own, in a Secret of the operator's namespace; made where there is none.
+
+An administrator who has a CA of his own puts ca.crt, tls.crt and tls.key there (as cert-manager does).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from vmscaler.ports.errors import Conflict, NotFound, Rejected
+from vmscaler.ports.kube import Kube
+
+VALID = timedelta(days=3650)
+KEYS = ("ca.crt", "tls.crt", "tls.key")
+
+
+@dataclass(frozen=True)
+class GatewayCertificate:
+    """PEM texts; the key is never shown."""
+
+    ca: str
+    certificate: str
+    key: str = field(repr=False)
+
+    def context(self) -> ssl.SSLContext:
+        """A server context. The key passes through a private file for as long as OpenSSL needs to read it."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "leaf.pem"
+            path.touch(mode=0o600)
+            path.write_text(self.key + "\n" + self.certificate)
+            context.load_cert_chain(path)
+        return context
+
+
+async def ensure_certificate(kube: Kube, secret: str, url: str, now: datetime) -> GatewayCertificate:
+    """From the Secret, made if absent for the host of `url`. Raises Rejected(SecretIncomplete)."""
+    try:
+        data = await kube.get_secret(secret)
+    except NotFound:
+        made = _make(urlsplit(url).hostname or "localhost", now)
+        data = dict(zip(KEYS, (made.ca, made.certificate, made.key), strict=True))
+        try:
+            await kube.create_secret(secret, data, {"app.kubernetes.io/managed-by": "vmscaler"}, {})
+        except Conflict:
+            data = await kube.get_secret(secret)
+    missing = [key for key in KEYS if not data.get(key)]
+    if missing:
+        raise Rejected(
+            "kubernetes", "SecretIncomplete", f"Secret {secret} lacks {', '.join(missing)}: add them, or delete it to have it made anew"
+        )
+    return GatewayCertificate(data["ca.crt"], data["tls.crt"], data["tls.key"])
+
+
+def _make(host: str, now: datetime) -> GatewayCertificate:
+    ca_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vmscaler gateway CA")])
+    ca = (
+        x509.CertificateBuilder()
+        .subject_name(issuer)
+        .issuer_name(issuer)
+        .public_key(ca_key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
+        .add_extension(_usage(sign_certificates=True), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    leaf = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vmscaler gateway")]))
+        .issuer_name(issuer)
+        .public_key(leaf_key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + VALID)
+        .add_extension(x509.SubjectAlternativeName([_name(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .sign(ca_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    key = leaf_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return GatewayCertificate(ca.public_bytes(pem).decode(), leaf.public_bytes(pem).decode(), key.decode())
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

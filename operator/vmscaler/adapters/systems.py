@@ -1,0 +1,122 @@
+"""Clients for a Site's systems, made from its spec and Secrets, made anew when one of them changes. Implements ports.systems.SystemsOf."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+
+import structlog
+
+from vmscaler.adapters.alertmanager import AlertmanagerClient
+from vmscaler.adapters.bigip import BigIpClient
+from vmscaler.adapters.jenkins import JenkinsClient
+from vmscaler.adapters.monitoring_host import MonitoringHostsClient
+from vmscaler.adapters.prometheus import PrometheusClient
+from vmscaler.adapters.vsphere import VSphereClient
+from vmscaler.api.site import Site
+from vmscaler.ports.effects import Effects
+from vmscaler.ports.errors import NotFound, Rejected
+from vmscaler.ports.kube import Kube
+from vmscaler.ports.systems import Systems
+
+log = structlog.get_logger()
+
+# Clients that a changed Site has replaced are closed after this long (seconds), when the calls under way are over.
+CLOSE_AFTER = 60.0
+
+
+class SiteSystems:
+    """A cache by Site UID; the key to it is a digest of the spec and of the Secrets' contents."""
+
+    def __init__(self, kube: Kube, effects: Effects, wrap: Callable[[Systems], Systems] = lambda systems: systems) -> None:
+        """`wrap` may put something round the clients (fault injection from outside the product)."""
+        self._kube, self._effects, self._wrap = kube, effects, wrap
+        self._cache: dict[str, tuple[str, Systems]] = {}
+        self._lock = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def of(self, site: Site) -> Systems:
+        """Raises Rejected(SecretNotFound | SecretIncomplete), Retryable."""
+        async with self._lock:
+            secrets = await self._secrets(site)
+            digest = hashlib.sha256(json.dumps([site.spec.wire(), secrets], sort_keys=True).encode()).hexdigest()
+            cached = self._cache.get(site.uid)
+            if cached is not None and cached[0] == digest:
+                return cached[1]
+            systems = self._wrap(self._make(site, secrets))
+            self._cache[site.uid] = (digest, systems)
+            if cached is not None:
+                self._close_later(cached[1])
+            return systems
+
+    async def _secrets(self, site: Site) -> dict[str, dict[str, str]]:
+        spec = site.spec
+        wanted = {
+            spec.vcenter.credentials_secret_ref.name: ("username", "password"),
+            spec.bigip.credentials_secret_ref.name: ("username", "password"),
+            spec.jenkins.credentials_secret_ref.name: ("username", "token"),
+        }
+        for host in (*spec.prometheus.hosts, *spec.alertmanager.hosts):
+            wanted[host.ssh.credentials_secret_ref.name] = ("privateKey",)  # type: ignore[assignment]
+        found = {}
+        for name, keys in wanted.items():
+            try:
+                data = await self._kube.get_secret(name)
+            except NotFound as error:
+                raise Rejected(
+                    "kubernetes",
+                    "SecretNotFound",
+                    f"there is no Secret {name!r} in the operator's namespace: create it with {', '.join(keys)}",
+                ) from error
+            missing = [key for key in keys if not data.get(key)]
+            if missing:
+                raise Rejected("kubernetes", "SecretIncomplete", f"Secret {name!r} lacks {', '.join(missing)}: add it")
+            found[name] = data
+        return found
+
+    def _make(self, site: Site, secrets: dict[str, dict[str, str]]) -> Systems:
+        spec, effects = site.spec, self._effects
+        vcenter = secrets[spec.vcenter.credentials_secret_ref.name]
+        bigip = secrets[spec.bigip.credentials_secret_ref.name]
+        jenkins = secrets[spec.jenkins.credentials_secret_ref.name]
+        return Systems(
+            vsphere=VSphereClient(
+                spec.vcenter.url, vcenter["username"], vcenter["password"], spec.vcenter.ca_bundle, spec.vcenter.datacenter, effects
+            ),
+            bigip=BigIpClient(
+                spec.bigip.urls, bigip["username"], bigip["password"], spec.bigip.login_provider, spec.bigip.ca_bundle, effects
+            ),
+            jenkins=JenkinsClient(spec.jenkins.url, jenkins["username"], jenkins["token"], effects, ca=spec.jenkins.ca_bundle),
+            prometheus=PrometheusClient(spec.prometheus.hosts),
+            alertmanager=AlertmanagerClient(spec.alertmanager.hosts),
+            hosts=MonitoringHostsClient(spec.prometheus.hosts, spec.alertmanager.hosts, secrets, effects),
+        )
+
+    def _close_later(self, systems: Systems) -> None:
+        async def close() -> None:
+            await asyncio.sleep(CLOSE_AFTER)
+            await close_systems(systems)
+
+        task = asyncio.create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close all, at the end of the process."""
+        for task in self._closing:
+            task.cancel()
+        for _, systems in self._cache.values():
+            await close_systems(systems)
+        self._cache.clear()
+
+
+async def close_systems(systems: Systems) -> None:
+    """Log out everywhere; what cannot be reached is left to its time-out."""
+    for client in (systems.vsphere, systems.bigip, systems.jenkins, systems.hosts):
+        try:
+            async with asyncio.timeout(5):
+                await client.close()
+        except Exception as error:
+            log.debug("closing a client", error=str(error))

@@ -1,0 +1,1 @@
+"""kopf handlers, the gateway, health and the command line: thin."""

@@ -1,0 +1,56 @@
+"""The one reader of the environment. Every setting is listed in docs/settings.md; a test says so."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "VMSCALER_"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong or missing; the message names the variable."""
+
+
+def jenkins_folder() -> Path:
+    """Where the pipeline and the job template are: beside the checkout's operator/, or in the installation's data."""
+    checkout = Path(__file__).resolve().parents[2] / "jenkins"
+    return checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "vmscaler" / "jenkins"
+
+
+class Settings(BaseModel):
+    """From VMSCALER_* variables: the field's name in capitals."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kubeconfig: Path | None = Field(default=None, description="A kubeconfig file; without it the pod's own service account is used.")
+    kubernetes_service_host: str = Field(default="kubernetes.default.svc", description="API server, inside a pod.")
+    kubernetes_service_port: int = Field(default=443, description="Its port.")
+    namespace: str = Field(default="vmscaler-system", description="The operator's namespace: its Secrets and its Lease live there.")
+    gateway_url: str = Field(description="The gateway as the build agents reach it, https://host:port.")
+    gateway_bind: str = Field(default="0.0.0.0", description="Address that the gateway listens on.")  # noqa: S104 - a pod serves its pod address
+    gateway_port: int = Field(default=8443, ge=0, le=65535, description="Port that the gateway listens on.")
+    gateway_secret: str = Field(default="vmscaler-gateway-tls", description="Secret with ca.crt, tls.crt, tls.key; made if absent.")
+    health_bind: str = Field(default="0.0.0.0", description="Address of /healthz, /readyz and /metrics.")  # noqa: S104
+    health_port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
+    jenkins_dir: Path = Field(default_factory=jenkins_folder, description="Folder of Jenkinsfile.autoscale and job-template.xml.")
+    resync_seconds: float = Field(default=60.0, gt=0, description="Period of the resync.")
+    poll_seconds: float = Field(default=2.0, gt=0, description="Pause between looks while something is waited for.")
+    lease_seconds: float = Field(default=15.0, ge=1, description="Duration of the operator's Lease.")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+    log_format: str = Field(default="json", pattern="^(json|text)$", description="json, or text for people.")
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read VMSCALER_*. Raises SettingsError that names what is wrong, unknown or missing."""
+    source = os.environ if environ is None else environ
+    given = {key.removeprefix(PREFIX).lower(): value for key, value in source.items() if key.startswith(PREFIX)}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        said = "; ".join(f"{PREFIX}{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"{said}. docs/settings.md lists the settings") from error
