@@ -263,10 +263,12 @@ class AutoscalingPolicy(Resource[AutoscalingPolicySpec, AutoscalingPolicyStatus]
         Rule(
             "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
             "shorten metadata.name to 63 characters without dots: file names, labels and VM names are made from it",
+            ".metadata",
         ),
         Rule(
             "has(self.spec.service) || size(self.metadata.name) <= 40",
             "set spec.service.name (at most 40 characters): this policy's own name is too long for a service's",
+            ".spec",
         ),
     )
     SHORT: ClassVar[str] = "asp"

@@ -22,6 +22,8 @@ class Rule:
 
     rule: str
     message: str
+    field_path: str = ""
+    """Which field below `self` is refused, where that is not `self`: e.g. ".metadata" (the API server knows no path below it)."""
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Json:
         schema = dict(handler(core_schema))
@@ -30,7 +32,7 @@ class Rule:
 
     def wire(self) -> Json:
         """As apiextensions/v1 has it."""
-        return {"rule": self.rule, "message": self.message}
+        return {"rule": self.rule, "message": self.message, **({"fieldPath": self.field_path} if self.field_path else {})}
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,9 @@ def rules(*of_the_object: Rule) -> Json:
     return {VALIDATIONS: [rule.wire() for rule in of_the_object]}
 
 
-def immutable(what: str, field: str = "") -> Rule:
-    """`what` is fixed once it is set; `field` is the part below `self` that is compared, e.g. ".spec"."""
-    return Rule(f"self{field} == oldSelf{field}", f"{what} is fixed: put the old value back, or delete this object and make a new one")
+def immutable(what: str) -> Rule:
+    """`what` is fixed once it is set."""
+    return Rule("self == oldSelf", f"{what} is fixed: put the old value back, or delete this object and make a new one")
 
 
 IS_IPV4 = Rule(

@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from vmscaler.api.cel import Rule, immutable
+from pydantic import ConfigDict
+
+from vmscaler.api.cel import Rule, immutable, rules
 from vmscaler.api.meta import DnsLabel, DnsName, IpV4, Message, Model, NameRef, PrinterColumn, Resource, Uid, WholeSecond
 
 
@@ -29,6 +31,8 @@ class LeaseHolder(Model):
 class IpLeaseSpec(Model):
     """Fixed when the address is taken."""
 
+    model_config = ConfigDict(json_schema_extra=rules(immutable("a lease's spec")))
+
     site_ref: NameRef
     network: DnsLabel
     address: IpV4
@@ -50,10 +54,10 @@ class IpLease(Resource[IpLeaseSpec, IpLeaseStatus]):
     KIND: ClassVar[str] = "IpLease"
     PLURAL: ClassVar[str] = "ipleases"
     RULES: ClassVar[tuple[Rule, ...]] = (
-        immutable("a lease's spec", ".spec"),
         Rule(
             "self.metadata.name == self.spec.siteRef.name + '.' + self.spec.network + '.' + self.spec.address",
             "name the lease <site>.<network>.<address>: only so is every address handed out once",
+            ".metadata",
         ),
     )
     SHORT: ClassVar[str] = "ipl"

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from vmscaler.api.cel import Rule, immutable
+from vmscaler.api.cel import immutable, rules
 from vmscaler.api.meta import Conditions, Count, DnsName, Message, Model, NameRef, PolicyRef, PrinterColumn, Resource, Word
 from vmscaler.api.policystatus import BuildRef, Cause
 
@@ -60,6 +60,8 @@ class Rollback(Model):
 class ScaleEventSpec(Model):
     """Fixed at the claim."""
 
+    model_config = ConfigDict(json_schema_extra=rules(immutable("an event's spec")))
+
     policy_ref: PolicyRef
     site_ref: NameRef
     sequence: Count
@@ -92,7 +94,6 @@ class ScaleOutEvent(Resource[ScaleEventSpec, ScaleEventStatus]):
 
     KIND: ClassVar[str] = "ScaleOutEvent"
     PLURAL: ClassVar[str] = "scaleoutevents"
-    RULES: ClassVar[tuple[Rule, ...]] = (immutable("an event's spec", ".spec"),)
     SHORT: ClassVar[str] = "soe"
     NAMESPACED: ClassVar[bool] = True
     COLUMNS: ClassVar[list[PrinterColumn]] = [
@@ -112,7 +113,6 @@ class ScaleInEvent(Resource[ScaleEventSpec, ScaleEventStatus]):
 
     KIND: ClassVar[str] = "ScaleInEvent"
     PLURAL: ClassVar[str] = "scaleinevents"
-    RULES: ClassVar[tuple[Rule, ...]] = ScaleOutEvent.RULES
     SHORT: ClassVar[str] = "sie"
     NAMESPACED: ClassVar[bool] = True
     COLUMNS: ClassVar[list[PrinterColumn]] = ScaleOutEvent.COLUMNS

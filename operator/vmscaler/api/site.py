@@ -232,6 +232,7 @@ class Site(Resource[SiteSpec, SiteStatus]):
         Rule(
             "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
             "shorten metadata.name to 63 characters without dots: the names of leases begin with it",
+            ".metadata",
         ),
     )
     SHORT: ClassVar[str] = "site"

@@ -9,10 +9,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from vmscaler.api.autoscalingpolicy import Exporter, Timeouts
-from vmscaler.api.cel import Rule, immutable
+from vmscaler.api.cel import immutable, rules
 from vmscaler.api.meta import (
     Cidr,
     Conditions,
@@ -95,6 +95,8 @@ class InstanceMetrics(Model):
 class VmInstanceSpec(Model):
     """Fixed at the claim; never changed."""
 
+    model_config = ConfigDict(json_schema_extra=rules(immutable("an instance's spec")))
+
     policy_ref: PolicyRef
     site_ref: NameRef
     event_ref: NameRef
@@ -155,7 +157,6 @@ class VmInstance(Resource[VmInstanceSpec, VmInstanceStatus]):
 
     KIND: ClassVar[str] = "VmInstance"
     PLURAL: ClassVar[str] = "vminstances"
-    RULES: ClassVar[tuple[Rule, ...]] = (immutable("an instance's spec", ".spec"),)
     SHORT: ClassVar[str] = "vmi"
     NAMESPACED: ClassVar[bool] = True
     COLUMNS: ClassVar[list[PrinterColumn]] = [

@@ -1,0 +1,62 @@
+"""An API client from a kubeconfig or from inside a pod. Everything is an argument: nothing ambient is read.
+
+Called by bootstrap; the caller closes the client (`await client.close()`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config.incluster_config import (
+    SERVICE_CERT_FILENAME,
+    SERVICE_HOST_ENV_NAME,
+    SERVICE_PORT_ENV_NAME,
+    SERVICE_TOKEN_FILENAME,
+    InClusterConfigLoader,
+)
+
+from vmscaler.ports.errors import Rejected
+
+SYSTEM = "kubernetes"
+# The library says that it is typed, but these are not.
+_config: Any = config
+_InCluster: Any = InClusterConfigLoader
+
+
+async def from_kubeconfig(path: Path, context: str | None = None) -> ApiClient:
+    """A client for a context (default: the file's current one). Raises Rejected(KubeconfigInvalid)."""
+    configuration = _configuration()
+    try:
+        await _config.load_kube_config(config_file=str(path), context=context, client_configuration=configuration, persist_config=False)
+    except (OSError, config.ConfigException) as error:
+        raise Rejected(SYSTEM, "KubeconfigInvalid", f"{path}: {error}") from error
+    return _client(configuration)
+
+
+def in_cluster(host: str, port: int, *, token_file: str = SERVICE_TOKEN_FILENAME, ca_file: str = SERVICE_CERT_FILENAME) -> ApiClient:
+    """A client for the cluster this pod runs in; the token is read again every minute, because the kubelet rotates it.
+
+    `host` and `port` are what the kubelet puts into KUBERNETES_SERVICE_HOST and _PORT. Raises Rejected(InClusterConfigInvalid).
+    """
+    configuration = _configuration()
+    environment = {SERVICE_HOST_ENV_NAME: host, SERVICE_PORT_ENV_NAME: str(port)}
+    try:
+        _InCluster(token_file, ca_file, environ=environment).load_and_set(configuration)
+    except (OSError, config.ConfigException) as error:
+        raise Rejected(SYSTEM, "InClusterConfigInvalid", f"{error}: does this run in a pod with a mounted ServiceAccount?") from error
+    return _client(configuration)
+
+
+def _configuration() -> Any:
+    # Not Configuration(): its metaclass may hand out a copy of a process-wide default.
+    return type.__call__(Configuration)
+
+
+def _client(configuration: Any) -> ApiClient:
+    configuration.client_session_kwargs = {"trust_env": False}  # no proxy and no .netrc from the environment
+    client = ApiClient(configuration=configuration)
+    client.user_agent = "vmscaler"
+    return client
