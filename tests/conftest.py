@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from lab import controlplane
+from lab.controlplane import ControlPlane
 
 
 def pytest_configure() -> None:
     # Before Python 3.14, get_event_loop() makes a loop where none was ever set, and pytest-asyncio calls it around
     # fixtures and never closes what it gets: a ResourceWarning, and so a failed run. After this it raises instead.
     asyncio.set_event_loop(None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> object:
+    # Compiling takes minutes on a new machine: not inside the first test's time limit, and where it can be seen.
+    wanted = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)
+    if wanted and not session.config.option.collectonly:
+        capture = session.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            asyncio.run(controlplane.binary())
+        asyncio.set_event_loop(None)
+    return (yield)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ControlPlane]:
+    """One real API server for the whole run; a test takes a namespace of its own there. CRDs stay once applied."""
+    async with ControlPlane(tmp_path_factory.mktemp("control-plane"), fsync=False) as running:
+        yield running

@@ -75,9 +75,7 @@ async def build(
     return target
 
 
-async def _compile(
-    go: Go, source: Path, target: Path, flags: Sequence[str], tags: Sequence[str], report: Report
-) -> None:
+async def _compile(go: Go, source: Path, target: Path, flags: Sequence[str], tags: Sequence[str], report: Report) -> None:
     name = target.name.rpartition("-")[0]
     for stale in target.parent.glob(f".{name}.*.tmp"):
         stale.unlink()  # we hold the lock: whoever began these is dead
@@ -91,9 +89,7 @@ async def _compile(
     state.expect(stale_packages)
     report(state.step("compiling"))
     with _placed(target, prefix=f".{name}.") as path:
-        await _go(
-            go, source, ["build", *options, "-v", "-o", str(path), "."], lambda line: report(state.compiled(line))
-        )
+        await _go(go, source, ["build", *options, "-v", "-o", str(path), "."], lambda line: report(state.compiled(line)))
 
 
 @contextlib.contextmanager

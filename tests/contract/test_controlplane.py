@@ -1,0 +1,283 @@
+"""The lab's cluster, seen by kubectl: what a real one does for clients, and what it leaves behind (nothing)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import ssl
+import stat
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+
+from lab.controlplane import SOURCE, Cluster, ControlPlane, existing_cluster, kubernetes_version
+from lab.kubectl import KubectlError, kubectl
+
+pytestmark = pytest.mark.lab
+HACK = Path(__file__).resolve().parents[2] / "hack"
+
+
+async def eventually(check: Callable[[], Awaitable[bool] | bool], what: str, seconds: float = 40.0) -> None:
+    """Wait for a condition. kube-controller-manager takes up to 30 s for new kinds; we promise less, busy machines or not."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                answer = check()
+                if answer if isinstance(answer, bool) else await answer:
+                    return
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"not within {seconds} s: {what}")
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def gone(cluster: Cluster, *what: str) -> bool:
+    return await cluster.kubectl("get", *what, "--ignore-not-found", "-o", "name") == ""
+
+
+def config_map(namespace: str, name: str, **metadata: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace, **metadata}}
+
+
+def crd(group: str) -> dict[str, Any]:
+    rules = [
+        {"rule": "isIP(self.address) && ip.isCanonical(self.address)", "message": "write the address canonically"},
+        {"rule": "cidr(self.subnet).containsIP(self.address)", "message": "the address lies outside the subnet"},
+    ]
+    strings = {name: {"type": "string", "maxLength": 64} for name in ("address", "subnet")}
+    spec = {"type": "object", "required": ["address", "subnet"], "properties": strings, "x-kubernetes-validations": rules}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"things.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": "Thing", "plural": "things", "singular": "thing"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+def thing(group: str, namespace: str, name: str, address: str, **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "Thing",
+        "metadata": {"name": name, "namespace": namespace, **metadata},
+        "spec": {"address": address, "subnet": "192.0.2.0/24"},
+    }
+
+
+@pytest.fixture
+async def namespace(control_plane: ControlPlane) -> AsyncIterator[str]:
+    name = f"cp-{uuid.uuid4().hex[:8]}"
+    await control_plane.kubectl("create", "namespace", name)
+    yield name
+    await control_plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+async def test_the_version_is_stamped(control_plane: ControlPlane) -> None:
+    wanted = kubernetes_version(await asyncio.to_thread((SOURCE / "go.mod").read_text))
+    server = json.loads(await control_plane.kubectl("version", "-o", "json"))["serverVersion"]
+    assert server["gitVersion"] == wanted == control_plane.version
+    assert f"v{server['major']}.{server['minor']}." in wanted
+
+
+async def test_cel_knows_addresses_and_a_new_kind_is_collected(control_plane: ControlPlane, namespace: str) -> None:
+    group = f"{namespace}.example.com"
+    await control_plane.apply_objects(crd(group))
+    try:
+        await control_plane.kubectl("wait", "--for=condition=Established", f"crd/things.{group}", "--timeout=30s")
+        await control_plane.apply_objects(thing(group, namespace, "good", "192.0.2.7"))
+        for address, message in (("198.51.100.7", "outside the subnet"), ("::ffff:c000:207", "canonically")):
+            with pytest.raises(KubectlError, match=message):
+                await control_plane.apply_objects(thing(group, namespace, "bad", address))
+        owner = (await control_plane.get(f"things.{group}", "good", "-n", namespace))["metadata"]
+        reference = {"apiVersion": f"{group}/v1", "kind": "Thing", "name": "good", "uid": owner["uid"]}
+        await control_plane.apply_objects(
+            thing(group, namespace, "owned", "192.0.2.8", ownerReferences=[reference]),
+            config_map(namespace, "owned", ownerReferences=[reference]),
+        )
+        await control_plane.kubectl("delete", f"things.{group}", "good", "-n", namespace)
+        for kind in (f"things.{group}", "configmap"):
+            await eventually(
+                lambda kind=kind: gone(control_plane, kind, "owned", "-n", namespace),  # type: ignore[misc]
+                f"the owned {kind} is collected",
+            )
+    finally:
+        await control_plane.kubectl("delete", "crd", f"things.{group}", "--wait=false")
+
+
+async def test_deleting_in_the_foreground_ends(control_plane: ControlPlane, namespace: str) -> None:
+    await control_plane.apply_objects(config_map(namespace, "owner"))
+    uid = (await control_plane.get("configmap", "owner", "-n", namespace))["metadata"]["uid"]
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid, "blockOwnerDeletion": True}
+    await control_plane.apply_objects(config_map(namespace, "owned", ownerReferences=[reference]))
+    # Argo CD's way to prune. Without a collector this hangs for ever.
+    await control_plane.kubectl("delete", "configmap", "owner", "-n", namespace, "--cascade=foreground", "--timeout=40s")
+    assert await gone(control_plane, "configmap", "owned", "-n", namespace)
+
+
+async def test_a_namespace_goes_with_what_is_in_it(control_plane: ControlPlane, namespace: str) -> None:
+    await control_plane.apply_objects(config_map(namespace, "inside"))
+    await control_plane.kubectl("delete", "namespace", namespace, "--timeout=40s")
+    assert await gone(control_plane, "namespace", namespace)
+    assert await gone(control_plane, "configmap", "inside", "-n", namespace)
+
+
+async def test_aggregated_roles_follow_their_parts(control_plane: ControlPlane, namespace: str) -> None:
+    assert (await control_plane.get("clusterrole", "edit"))["rules"]
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": namespace, "labels": {"rbac.authorization.k8s.io/aggregate-to-edit": "true"}},
+        "rules": [{"apiGroups": [f"{namespace}.example.com"], "resources": ["things"], "verbs": ["get"]}],
+    }
+    await control_plane.apply_objects(role)
+
+    async def aggregated() -> bool:
+        return f"{namespace}.example.com" in json.dumps((await control_plane.get("clusterrole", "edit"))["rules"])
+
+    await eventually(aggregated, "edit has the new rule")
+    await control_plane.kubectl("delete", "clusterrole", namespace)
+
+
+async def test_a_service_account_may_do_what_its_role_says(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    await control_plane.kubectl("create", "serviceaccount", "reader", "-n", namespace)
+    await control_plane.kubectl("create", "role", "reader", "-n", namespace, "--verb=get,list", "--resource=configmaps")
+    await control_plane.kubectl("create", "rolebinding", "reader", "-n", namespace, "--role=reader", f"--serviceaccount={namespace}:reader")
+    target = await control_plane.account_kubeconfig(namespace, "reader", tmp_path / "reader.kubeconfig")
+    assert stat.S_IMODE(os.stat(target).st_mode) == 0o600  # noqa: PTH116 - pathlib's would block too
+    who = json.loads(await kubectl(target, "auth", "whoami", "-o", "json"))["status"]["userInfo"]
+    assert who["username"] == f"system:serviceaccount:{namespace}:reader"
+    await kubectl(target, "get", "configmaps")
+    for refused in (("get", "secrets"), ("create", "configmap", "x"), ("get", "configmaps", "-n", "kube-system")):
+        with pytest.raises(KubectlError, match=r"(?i)forbidden"):
+            await kubectl(target, *refused)
+    with pytest.raises(KubectlError, match="not found"):
+        await control_plane.account_kubeconfig(namespace, "nobody", tmp_path / "nobody.kubeconfig")
+
+
+async def test_strangers_are_refused(control_plane: ControlPlane) -> None:
+    trust = ssl.create_default_context(cadata=control_plane.ca)
+    async with aiohttp.ClientSession(control_plane.server, connector=aiohttp.TCPConnector(ssl=trust)) as session:
+        for headers, status in (({}, 403), ({"Authorization": "Bearer no-such-token"}, 401)):
+            async with session.get("/api/v1/secrets", headers=headers) as answer:
+                assert answer.status == status
+
+
+async def test_the_certificate_is_checked(control_plane: ControlPlane, tmp_path: Path) -> None:
+    config = json.loads(await control_plane.kubectl("config", "view", "--raw", "-o", "json"))
+    del config["clusters"][0]["cluster"]["certificate-authority-data"]
+    path = tmp_path / "no-ca.kubeconfig"
+    await asyncio.to_thread(path.write_text, json.dumps(config))
+    with pytest.raises(KubectlError, match="certificate"):
+        await kubectl(path, "get", "namespaces")
+
+
+async def test_another_cluster_is_used_only_when_file_and_context_are_named(
+    control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    with pytest.raises(FileNotFoundError):
+        await kubectl(tmp_path / "missing", "get", "namespaces")
+    with pytest.raises(ValueError, match="name the context"):
+        await existing_cluster(control_plane.kubeconfig, "", tmp_path)
+    with pytest.raises(KubectlError, match="nowhere"):
+        await existing_cluster(control_plane.kubeconfig, "nowhere", tmp_path)
+    context = (await control_plane.kubectl("config", "current-context")).strip()
+    cluster = await existing_cluster(control_plane.kubeconfig, context, tmp_path)
+    assert (cluster.server, cluster.ca) == (control_plane.server, control_plane.ca)
+    assert "default" in await cluster.kubectl("get", "namespaces")
+
+
+async def test_control_port(control_plane: ControlPlane) -> None:
+    control = control_plane.part.record["control"]
+    async with aiohttp.ClientSession(control) as session:
+        async with session.get("/status") as answer:
+            assert (await answer.json())["pid"] == control_plane.part.pid
+        async with session.put("/faults", json={}) as answer:
+            assert answer.status == 200
+        async with session.put("/faults", json={"slow": 1}) as answer:
+            assert (answer.status, (await answer.json())["known"]) == (400, [])
+
+
+async def test_a_kept_data_folder_survives_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "kept"
+    # Sockets have a short limit on their paths, which is why they are not below pytest's.
+    with tempfile.TemporaryDirectory(prefix="vmscaler-test-") as short:
+        monkeypatch.setenv("TMPDIR", short)
+        first = await ControlPlane(tmp_path, data=data, fsync=True).start()
+        await first.apply_objects(config_map("default", "kept"))
+        with pytest.raises(Exception, match="in use by another control plane"):
+            await ControlPlane(tmp_path, data=data).start()
+        await first.part.kill()
+        assert os.listdir(short)  # noqa: PTH208 - a killed process cannot tidy up
+        async with ControlPlane(tmp_path, data=data) as second:
+            assert len(os.listdir(short)) == 1  # noqa: PTH208 - the next one does
+            assert (second.server, second.ca) == (first.server, first.ca)
+            # The old administrator's file is as good as the new one's.
+            assert "kept" in await kubectl(first.kubeconfig, "get", "configmaps", "-n", "default")
+        assert os.listdir(short) == []  # noqa: PTH208
+
+
+async def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
+    script = """
+import asyncio, sys
+from pathlib import Path
+from lab.controlplane import ControlPlane
+
+async def main():
+    cluster = await ControlPlane(Path(sys.argv[1]), fsync=False).start()
+    print(cluster.part.pid, cluster.part.record["data"], flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+    with tempfile.TemporaryDirectory(prefix="vmscaler-test-") as short:
+        parent = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            script,
+            str(tmp_path),
+            env=os.environ | {"TMPDIR": short, "PYTHONPATH": str(HACK)},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert parent.stdout is not None
+        pid, data = (await parent.stdout.readline()).decode().split()
+        child = psutil.Process(int(pid))
+        family = [child, *child.children(recursive=True)]
+        assert Path(data).is_relative_to(short)
+        assert os.listdir(short)  # noqa: PTH208
+        parent.kill()
+        await parent.wait()
+        await eventually(lambda: not any(alive(process) for process in family), "its processes are gone")
+        assert os.listdir(short) == []  # noqa: PTH208
+
+
+async def test_the_token_is_a_secret_kept_in_private_files(control_plane: ControlPlane) -> None:
+    token = control_plane.part.record["adminToken"]
+    command = " ".join(psutil.Process(control_plane.part.pid).cmdline())
+    log = await asyncio.to_thread(control_plane.part.log.read_text)
+    assert token not in command
+    assert token not in log
+    assert base64.b64encode(token.encode()).decode() not in log
+    data = Path(control_plane.part.record["data"])
+    for path in [data, *(data / "identity").iterdir(), control_plane.kubeconfig]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
