@@ -103,6 +103,10 @@ Labels = Annotated[
         "self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_]{0,127}$'))",
         "write label names of letters, digits and '_' that do not begin with a digit, at most 128 characters long",
     ),
+    Rule(
+        "self.all(name, !(name in ['job', 'instance']) && !name.startsWith('__'))",
+        "remove job, instance and names that begin with '__': these are Prometheus' own (prometheusJob says the job)",
+    ),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[int, Field(ge=0, le=100)]
