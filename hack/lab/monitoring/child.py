@@ -110,9 +110,10 @@ class Child:
                     os.kill(process.pid, signal.SIGCONT)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), grace)
-                _, below = await asyncio.to_thread(psutil.wait_procs, below, grace)
-                if not below:
-                    return
+                async with asyncio.timeout(grace):
+                    while below := [one for one in below if _alive(one)]:  # noqa: ASYNC110 - no event comes from a child's child
+                        await asyncio.sleep(_POLL)
+                return
 
     def hang(self) -> None:
         """Stop it in its tracks (SIGSTOP): connections are accepted by the kernel and never answered."""
@@ -134,3 +135,11 @@ class Child:
                 root = psutil.Process(self.pid)
                 for one in [root, *root.children(recursive=True)]:
                     one.send_signal(sig)
+
+
+def _alive(process: psutil.Process) -> bool:
+    """False for a zombie too: reaping it is for its new parent, and that of a container may take its time."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
