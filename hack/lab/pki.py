@@ -49,9 +49,7 @@ class Authority:
         if not names:
             raise ValueError("a certificate needs a name or an address")
         leaf = self._ca.issue_cert(*names, common_name=names[0])
-        return Issued(
-            "".join(blob.bytes().decode() for blob in leaf.cert_chain_pems), leaf.private_key_pem.bytes().decode()
-        )
+        return Issued("".join(blob.bytes().decode() for blob in leaf.cert_chain_pems), leaf.private_key_pem.bytes().decode())
 
     def write(self, path: Path) -> Path:
         """Write the CA's certificate to `path`."""
