@@ -15,6 +15,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -137,6 +138,17 @@ async def api_client(settings: Settings) -> AsyncIterator[Any]:
         client = in_cluster(settings.kubernetes_service_host, settings.kubernetes_service_port)
     try:
         yield client
+    finally:
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def reader(kubeconfig: Path, context: str | None) -> AsyncIterator[tuple[KubeClient, Clock]]:
+    """For the commands that only read: no Lease, and a seam that refuses every write. Raises Rejected(KubeconfigInvalid)."""
+    client = await from_kubeconfig(kubeconfig, context)
+    try:
+        clock = SystemClock()
+        yield KubeClient(client, "", LeasedEffects(lambda: 0.0, Metrics()), clock), clock
     finally:
         await client.close()
 
