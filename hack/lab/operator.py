@@ -1,0 +1,115 @@
+"""The operator as a host process of the lab, under the ServiceAccount and RBAC of deploy/. Called by `lab.datacentre` and the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from lab.process import PartError
+
+HACK = Path(__file__).resolve().parents[1]
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+class OperatorProcess:
+    """Start, kill and start again; the same ports and kubeconfig each time."""
+
+    def __init__(self, kubeconfig: Path, folder: Path, *, address: str = "127.0.0.1", namespace: str = "vmscaler-system") -> None:
+        self.folder = folder
+        self.log = folder / "logs" / "operator.log"
+        self.journal = folder / "operator-writes.jsonl"
+        self.gateway_port, self.health_port = free_port(address), free_port(address)
+        self.health = f"http://{address}:{self.health_port}"
+        self.gateway = f"https://{address}:{self.gateway_port}"
+        self._environment = {
+            "VMSCALER_KUBECONFIG": str(kubeconfig),
+            "VMSCALER_NAMESPACE": namespace,
+            "VMSCALER_GATEWAY_URL": self.gateway,
+            "VMSCALER_GATEWAY_BIND": address,
+            "VMSCALER_GATEWAY_PORT": str(self.gateway_port),
+            "VMSCALER_HEALTH_BIND": address,
+            "VMSCALER_HEALTH_PORT": str(self.health_port),
+            "VMSCALER_RESYNC_SECONDS": "5",
+            "VMSCALER_POLL_SECONDS": "0.5",
+            "VMSCALER_LEASE_SECONDS": "3",
+            "VMSCALER_LOG_LEVEL": "info",
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id; raises PartError when it was never started."""
+        if self._process is None:
+            raise PartError("the operator was not started")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self, *, crash: str = "", ready: bool = True, deadline: float = 60.0) -> None:
+        """Start it; `crash` as `lab.operatord` has it. With `ready`, return when /readyz says so. Raises PartError at the deadline (s)."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        environment |= self._environment | {"PYTHONPATH": str(HACK), "LAB_JOURNAL": str(self.journal), "PYTHONUNBUFFERED": "1"}
+        if crash:
+            environment["LAB_CRASH"] = crash
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "lab.operatord", env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        if ready:
+            await self.until_ready(deadline)
+
+    async def until_ready(self, deadline: float) -> None:
+        """Wait for /readyz. Raises PartError with the end of the log."""
+        end = asyncio.get_running_loop().time() + deadline
+        async with aiohttp.ClientSession() as http:
+            while asyncio.get_running_loop().time() < end:
+                if not self.running:
+                    raise PartError(f"the operator ended; its log ends:\n{self.tail()}")
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with http.get(f"{self.health}/readyz", timeout=aiohttp.ClientTimeout(total=2)) as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(0.1)
+        raise PartError(f"the operator was not ready after {deadline:.0f} s; its log ends:\n{self.tail()}")
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else "(no log)"
+
+    async def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None and self.running:
+            self._process.kill()
+            await self._process.wait()
+
+    async def wait(self, deadline: float = 60.0) -> int:
+        """Wait for its end; the exit status."""
+        if self._process is None:
+            raise PartError("the operator was not started")
+        return await asyncio.wait_for(self._process.wait(), deadline)
+
+    async def stop(self, grace: float = 15.0) -> None:
+        """SIGTERM, then SIGKILL after `grace` seconds."""
+        if self._process is None or not self.running:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), grace)
+        await self.kill()

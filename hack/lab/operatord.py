@@ -1,0 +1,68 @@
+"""`python -m lab.operatord`: `vmscaler run` as a host process of the lab: it dies with its parent, and can be made to die at a write.
+
+LAB_CRASH names the fault: `N:before` or `N:after` the Nth external write (counted from 1) ends the process with SIGKILL. The wrapper goes
+round the product's effects seam from outside; the product knows nothing of it. Each write is told on stderr by the product itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from lab.process import die_with_parent
+from vmscaler import settings
+from vmscaler.bootstrap import Wrappers
+from vmscaler.entry.logs import configure_logs
+from vmscaler.entry.run import run
+from vmscaler.ports.effects import Effects
+
+T = TypeVar("T")
+
+
+class Crashing:
+    """An Effects that passes everything on, keeps a journal of what passes, and dies where it is told to."""
+
+    def __init__(self, inner: Effects, at: int, when: str, journal: Path | None) -> None:
+        self._inner, self._at, self._when, self._journal = inner, at, when, journal
+        self._count = 0
+
+    async def write(self, system: str, operation: str, target: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Count, perhaps die, pass on, perhaps die."""
+        self._count += 1
+        number = self._count
+        self._note(number, system, operation, target)
+        if number == self._at and self._when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = await self._inner.write(system, operation, target, call)
+        if number == self._at and self._when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    def _note(self, number: int, system: str, operation: str, target: str) -> None:
+        if self._journal is not None:
+            with self._journal.open("a") as file:
+                file.write(json.dumps([number, system, operation, target]) + "\n")
+
+
+def main() -> None:
+    """Run until stopped."""
+    die_with_parent()
+    chosen = settings.from_environment()
+    configure_logs(chosen.log_level, chosen.log_format)
+    number, _, when = os.environ.get("LAB_CRASH", "").partition(":")
+    journal = os.environ.get("LAB_JOURNAL")
+    wrappers = Wrappers(effects=lambda inner: Crashing(inner, int(number or 0), when, Path(journal) if journal else None))
+    try:
+        asyncio.run(run(chosen, wrappers))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
