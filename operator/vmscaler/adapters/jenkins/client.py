@@ -58,10 +58,12 @@ class JenkinsClient:
         return response.headers.get("X-Jenkins", "")
 
     async def job(self, name: str) -> JobState | None:
-        """The job, or None where Jenkins itself says there is none."""
+        """The job, or None where Jenkins itself says there is none (or one whose name differs in case, which it finds by this name too)."""
 
-        def read() -> JobState:
+        def read() -> JobState | None:
             info = self._send("GET", f"{_job(name)}/api/json?tree=name,description,buildable").json()
+            if info["name"] != name:
+                return None
             config: str = self._client.get_job_config(name)
             return JobState(info["name"], info.get("description") or "", bool(info["buildable"]), config)
 
@@ -123,13 +125,14 @@ class JenkinsClient:
 
     async def has_credential(self, credential_id: str) -> bool:
         """Whether it exists in the system store."""
+
+        def read() -> bool:
+            return bool(self._send("GET", f"{_credential(credential_id)}/api/json").json()["id"] == credential_id)
+
         try:
-            found = await self._call(
-                f"credential {credential_id}", lambda: self._send("GET", f"{_credential(credential_id)}/api/json").json()
-            )
+            return await self._call(f"credential {credential_id}", read)
         except NotFound:
             return False
-        return bool(found["id"] == credential_id)
 
     async def delete_credential(self, credential_id: str) -> None:
         """Delete; absent is fine (and no write)."""

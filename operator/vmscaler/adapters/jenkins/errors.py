@@ -55,9 +55,12 @@ def classify(error: BaseException, what: str) -> OutsideError:
         )
     if any(isinstance(link, requests.exceptions.Timeout | SDK.TimeoutException) for link in links):
         return Retryable(SYSTEM, "TimedOut", f"Jenkins did not answer in time ({what})")
+    if any(isinstance(link, requests.exceptions.InvalidJSONError) for link in links):
+        return Retryable(SYSTEM, "UnexpectedAnswer", f"Jenkins' answer is no JSON ({what}): is spec.jenkins.url right?", after=30)
     if any(isinstance(link, requests.exceptions.RequestException | OSError) for link in links):
         return Retryable(SYSTEM, "Unreachable", f"Jenkins cannot be reached ({type(links[-1]).__name__}: {what})")
-    if isinstance(error, SDK.JenkinsException) and "already exists" in str(error):
+    # The second is how python-jenkins tells of a name that is taken in another case.
+    if isinstance(error, SDK.JenkinsException) and re.search("already exists|unexpected job name", str(error)):
         return Conflict(SYSTEM, "NameTaken", f"{what} exists already")
     if isinstance(error, SDK.JenkinsException) and "does not exist" in str(error):
         return NotFound(SYSTEM, "NotFound", f"{what} does not exist")
