@@ -12,13 +12,13 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// hook looks at each call just before the simulator does it: what is not authenticated is refused, a customization's address is
-// written on the guest's disk, and tasks that are to hang or fail are replaced.
+// hook looks at each call just before the simulator does it: a customization's address is written on the guest's disk, and tasks
+// that are to hang or fail are replaced.
 func hook(service *simulator.Service, faults *faults) {
 	clones := newClones(service)
 	service.Context.Map.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 		if ctx.Session == nil {
-			return nil, unauthenticated(method)
+			return nil, nil // the simulator refuses
 		}
 		vm, ok := ctx.Map.Get(method.This).(*simulator.VirtualMachine)
 		if !ok {
@@ -62,37 +62,6 @@ func instead(ctx *simulator.Context, object mo.Reference) {
 	held := simulator.NewRegistry()
 	held.Put(object)
 	ctx.Session.Registry = held
-}
-
-// unauthenticated refuses reads without a session, which the simulator allows and a vCenter does not, except those by which a
-// client finds where to log in.
-func unauthenticated(method *simulator.Method) types.BaseMethodFault {
-	var objects []types.ManagedObjectReference
-	var specs []types.PropertyFilterSpec
-	switch request := method.Body.(type) {
-	case *types.RetrieveProperties:
-		specs = request.SpecSet
-	case *types.RetrievePropertiesEx:
-		specs = request.SpecSet
-	default:
-		if method.Name != "Fetch" {
-			return nil
-		}
-		if this, ok := reflect.ValueOf(method.Body).Elem().FieldByName("This").Interface().(types.ManagedObjectReference); ok {
-			objects = append(objects, this)
-		}
-	}
-	for _, spec := range specs {
-		for _, object := range spec.ObjectSet {
-			objects = append(objects, object.Obj)
-		}
-	}
-	for _, object := range objects {
-		if object.Type != "ServiceInstance" && object.Type != "SessionManager" {
-			return &types.NotAuthenticated{NoPermission: types.NoPermission{Object: &object, PrivilegeId: "System.View"}}
-		}
-	}
-	return nil
 }
 
 // takeAddress removes the first adapter's fixed address from a customization and returns it: the simulator would show it at the

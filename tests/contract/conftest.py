@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.contract import vsphere_judge
 from tests.contract.monitoring_bench import Monitoring, monitoring_bench
 from tests.contract.vsphere_judge import VCenter
 
@@ -32,6 +34,15 @@ async def lab_vcenter(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     }
     async with await vcenter(config, folder=folder) as part:
         yield VCenter(part.record, authority)
+
+
+@pytest.fixture
+def si(lab_vcenter: VCenter) -> Iterator[Any]:
+    """A pyvmomi session with lab_vcenter; heals it and destroys what is in vsphere_judge.FOLDER at the end."""
+    with vsphere_judge.connected(lab_vcenter) as instance:
+        yield instance
+        vsphere_judge.put_faults(lab_vcenter, {})
+        vsphere_judge.clear(instance)
 
 
 def _monitoring_versions() -> list[str | None]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from prometheus_client.parser import text_string_to_metric_families
-from tests.contract.vsphere_judge import VCenter, clone, connected, ended
+from tests.contract.guests_bench import Lab, busy, load, ports_are_free, samples, until
+from tests.contract.vsphere_judge import VCenter
 
 from lab.pki import Authority
 from lab.process import Json, Part
@@ -21,57 +19,6 @@ from lab.vcenter import Control, inventory, vcenter
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="module")]
 CAPACITY = 50.0
-
-
-@dataclass
-class Lab:
-    """What a test needs: the network, the vCenter, and the guests' control port."""
-
-    subnet: Subnet
-    vcenter: VCenter
-    inventory: Control
-    control: str
-    http: aiohttp.ClientSession
-
-    async def call(self, method: str, path: str, body: Json | None = None, status: int = 200) -> Any:
-        async with self.http.request(method, self.control + path, json=body) as response:
-            assert response.status == status, await response.text()
-            return await response.json()
-
-    async def guest(self, name: str) -> Json | None:
-        vms = (await self.call("GET", "/status"))["vms"]
-        return next((vm for vm in vms if vm["name"] == name), None)
-
-    async def get(self, address: str, path: str, port: int = 8080, seconds: float = 10) -> tuple[int, str]:
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        async with self.http.get(f"http://{address}:{port}{path}", timeout=timeout) as response:
-            return response.status, await response.text()
-
-    async def clone(self, name: str, address: str) -> Any:
-        def work() -> Any:
-            with connected(self.vcenter) as si:
-                info = ended(clone(si, name, address))
-                assert info.state == "success", info.error
-                return info.result._moId
-
-        return await asyncio.to_thread(work)
-
-    async def end(self, moref: str, *, destroy: bool = True) -> None:
-        def work() -> None:
-            with connected(self.vcenter) as si:
-                vm = si.content.searchIndex.FindByInventoryPath(f"/DC0/vm/vmscaler/acme/{by_moref[moref]}")
-                ended(vm.PowerOffVM_Task())
-                if destroy:
-                    ended(vm.Destroy_Task())
-
-        by_moref = {vm["moRef"]: vm["name"] for vm in (await self.inventory.vms())[1]}
-        await asyncio.to_thread(work)
-
-    async def serves(self, address: str) -> bool:
-        try:
-            return (await self.get(address, "/healthz"))[0] == 200
-        except aiohttp.ClientConnectionError:
-            return False
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -101,60 +48,6 @@ async def healed(lab: Lab) -> AsyncIterator[None]:
     await lab.call("PUT", "/faults", {})
     for address in lab.subnet.vms:
         await until(lambda address=address: lab.serves(address))
-
-
-async def ports_are_free(subnet: Subnet) -> bool:
-    for address in subnet.vms:
-        try:
-            _, writer = await asyncio.open_connection(address, 8080)
-            writer.close()
-            return False
-        except ConnectionRefusedError:
-            continue
-    return True
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> float:
-    """Seconds waited."""
-    start = time.monotonic()
-    while not await condition():
-        assert time.monotonic() - start < seconds, "not in time"
-        await asyncio.sleep(0.02)
-    return time.monotonic() - start
-
-
-async def samples(lab: Lab, address: str) -> dict[str, list[Any]]:
-    _, text = await lab.get(address, "/metrics", 9100)
-    found: dict[str, list[Any]] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append(sample)
-    return found
-
-
-async def busy(lab: Lab, address: str, during: Callable[[], Awaitable[object]]) -> float:
-    """The CPU figure of the usual rule, 100 - idle, over the time of `during`, 0-1."""
-
-    async def idle() -> tuple[float, float]:
-        cpus = (await samples(lab, address))["node_cpu_seconds_total"]
-        return sum(s.value for s in cpus if s.labels["mode"] == "idle"), sum(s.value for s in cpus)
-
-    idle_before, all_before = await idle()
-    await during()
-    idle_after, all_after = await idle()
-    return 1 - (idle_after - idle_before) / (all_after - all_before)
-
-
-async def load(lab: Lab, address: str, *, rate: float, seconds: float) -> list[tuple[int, float]]:
-    """Open-loop users: status and latency of each request."""
-
-    async def user(delay: float) -> tuple[int, float]:
-        await asyncio.sleep(delay)
-        start = time.monotonic()
-        status, _ = await lab.get(address, "/", seconds=30)
-        return status, time.monotonic() - start
-
-    return await asyncio.gather(*(user(n / rate) for n in range(int(rate * seconds))))
 
 
 # --- booting ---

@@ -1,55 +1,24 @@
-"""The lab's vCenter, judged by pyvmomi: what the product and facts/vsphere.md expect of a vCenter, and the fault port."""
+"""The lab's vCenter, judged by pyvmomi: what the product and facts/vsphere.md expect of a vCenter."""
 
 from __future__ import annotations
 
-import http.client
 import ssl
 import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import vim, vmodl
-from tests.contract.vsphere_judge import FOLDER, VCenter, clone, clone_spec, connected, ended, found, login, power_state, until
+from tests.contract.vsphere_judge import FOLDER, VCenter, clone, connected, ended, found, login, power_state, put_faults, until
 
 from lab.pki import Authority
-from lab.process import Json
+from lab.process import Json, PartError
+from lab.vcenter import inventory, vcenter
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(autouse=True)
-def healed(lab_vcenter: VCenter) -> Iterator[None]:
-    yield
-    put_faults(lab_vcenter, {})
-
-
-@pytest.fixture
-def si(lab_vcenter: VCenter) -> Iterator[Any]:
-    with connected(lab_vcenter) as instance:
-        yield instance
-        for vm in list(found(instance, FOLDER).childEntity):
-            if power_state(vm) == "poweredOn":
-                ended(vm.PowerOffVM_Task())
-            until(lambda vm=vm: destroyed(vm))
-
-
-def destroyed(vm: Any) -> bool:
-    try:
-        return bool(ended(vm.Destroy_Task()).state == "success")
-    except vim.fault.TaskInProgress:  # a test that looked at its clone before the task's end
-        return False
-
-
-def put_faults(vcenter: VCenter, faults: Json, status: int = 200) -> Json:
-    answer = requests.put(vcenter.record["control"] + "/faults", json=faults, timeout=30)
-    assert answer.status_code == status, answer.text
-    document: Json = answer.json()
-    return document
 
 
 # --- login ---
@@ -152,6 +121,29 @@ def test_the_address_appears_when_the_guest_has_booted_not_before(lab_vcenter: V
     assert requests.put(url, json={"color": "red"}, timeout=30).status_code == 400
 
 
+def test_no_watcher_sees_the_address_before_the_boot(lab_vcenter: VCenter, si: Any) -> None:
+    put_faults(lab_vcenter, {"neverBoot": ["*"]})
+    vm = ended(clone(si, "watched", power_on=False)).result
+    query = vmodl.query.PropertyCollector
+    collector = si.content.propertyCollector.CreatePropertyCollector()
+    paths = ["guest.ipAddress", "guest.net", "summary.guest.ipAddress", "runtime.powerState"]
+    collector.CreateFilter(
+        query.FilterSpec(
+            objectSet=[query.ObjectSpec(obj=vm)],
+            propSet=[query.PropertySpec(type=vim.VirtualMachine, pathSet=paths)],
+        ),
+        partialUpdates=False,
+    )
+    version, seen = collector.WaitForUpdatesEx("", query.WaitOptions(maxWaitSeconds=10)).version, ""
+    task = vm.PowerOnVM_Task()
+    while "poweredOn" not in seen:
+        update = collector.WaitForUpdatesEx(version, query.WaitOptions(maxWaitSeconds=10))
+        assert update is not None
+        version, seen = update.version, seen + str(update)
+    ended(task)
+    assert "127.0.0.100" not in seen
+
+
 def test_a_name_is_taken_once_in_a_folder(si: Any) -> None:
     tasks = [clone(si, "twin", f"127.0.0.{100 + n}", power_on=False) for n in range(3)]
     infos = [ended(task) for task in tasks]
@@ -188,129 +180,25 @@ def test_a_change_is_told_to_those_who_wait(lab_vcenter: VCenter, si: Any) -> No
     assert listed(lab_vcenter, "news") is not None
 
 
-# --- faults ---
+# --- as a part ---
 
 
-def test_a_call_fails_as_often_as_asked(lab_vcenter: VCenter, si: Any) -> None:
-    rule = {
-        "method": "CloneVM_Task", "entity": "faulty*", "effect": "fault", "count": 1,
-        "fault": "InsufficientResourcesFault", "message": "no host has the memory",
+async def test_it_ends_with_its_stdin_and_leaves_nothing(lab_vcenter: VCenter, tmp_path: Path) -> None:
+    issued = lab_vcenter.authority.issue("127.0.0.1")
+    config = {
+        "username": "u", "password": "sample", "certificate": issued.certificate, "privateKey": issued.key,
+        "tempFolder": str(tmp_path / "temp"), **inventory([]),
     }  # fmt: skip
-    put_faults(lab_vcenter, {"calls": [rule]})
-    assert ended(clone(si, "other", power_on=False)).state == "success"
-    with pytest.raises(vim.fault.InsufficientResourcesFault) as refusal:
-        clone(si, "faulty")
-    assert refusal.value.msg == "no host has the memory"
-    assert ended(clone(si, "faulty", power_on=False)).state == "success"
-    shown = requests.get(lab_vcenter.record["control"] + "/faults", timeout=30).json()
-    assert shown["calls"][0]["hits"] == 1
+    part = await vcenter(config, folder=tmp_path)
+    await part.start()
+    assert list((tmp_path / "temp").iterdir())
+    pid = part.pid
+    await part.stop()
+    assert not psutil.pid_exists(pid)
+    assert list((tmp_path / "temp").iterdir()) == []
 
 
-@pytest.mark.parametrize("method", ["CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task"])
-def test_a_task_fails_without_having_done_anything(lab_vcenter: VCenter, si: Any, method: str) -> None:
-    vm = ended(clone(si, "victim", power_on=method == "PowerOffVM_Task")).result
-    before = power_state(vm)
-    rule = {"method": method, "effect": "fault", "fault": "NoDiskSpace", "message": "the datastore is full"}
-    put_faults(lab_vcenter, {"tasks": [rule]})
-    call = {"CloneVM_Task": lambda: clone(si, "second")}.get(method, getattr(vm, method))
-    info = ended(call())
-    assert info.state == "error"
-    assert isinstance(info.error, vim.fault.NoDiskSpace)
-    assert info.error.msg == "the datastore is full"
-    assert [child.name for child in found(si, FOLDER).childEntity] == ["victim"]
-    assert power_state(vm) == before
-    put_faults(lab_vcenter, {})
-    assert ended(call()).state == "success"
-
-
-def test_a_task_hangs_until_healed_and_then_does_it(lab_vcenter: VCenter, si: Any) -> None:
-    put_faults(lab_vcenter, {"tasks": [{"method": "CloneVM_Task", "effect": "hang"}]})
-    task = clone(si, "slow", power_on=False)
-    recent = found(si, "/DC0/vm/templates/tmpl-web").recentTask
-    assert task._moId in [one._moId for one in recent]
-    assert task.info.state == "running"
-    assert found(si, f"{FOLDER}/slow") is None
-    put_faults(lab_vcenter, {})
-    info = ended(task)
-    assert info.state == "success"
-    assert info.result.name == "slow"
-
-
-def test_a_lost_answer_leaves_the_deed_done(lab_vcenter: VCenter, si: Any) -> None:
-    put_faults(lab_vcenter, {"calls": [{"method": "CloneVM_Task", "effect": "lose", "count": 1}]})
-    with pytest.raises(http.client.HTTPException):
-        clone(si, "lost", power_on=False)
-    until(lambda: found(si, f"{FOLDER}/lost") is not None)
-
-
-def test_calls_and_tasks_take_the_time_asked_for(lab_vcenter: VCenter, si: Any) -> None:
-    put_faults(lab_vcenter, {"calls": [{"method": "CurrentTime", "effect": "delay", "seconds": 0.4}]})
-    before = time.monotonic()
-    si.CurrentTime()
-    assert time.monotonic() - before >= 0.4
-    put_faults(lab_vcenter, {"taskSeconds": {"CloneVM_Task": 0.5}})
-    before = time.monotonic()
-    tasks = [clone(si, f"timed-{n}", power_on=False) for n in range(3)]
-    assert all(ended(task).state == "success" for task in tasks)
-    assert time.monotonic() - before >= 0.5
-
-
-def test_a_call_hangs_until_healed(lab_vcenter: VCenter) -> None:
-    put_faults(lab_vcenter, {"calls": [{"method": "CurrentTime", "effect": "hang"}]})
-
-    def call() -> None:
-        with connected(lab_vcenter) as instance, pytest.raises(http.client.HTTPException):
-            instance.CurrentTime()
-
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(call)
-        with pytest.raises(TimeoutError):
-            future.result(0.3)
-        put_faults(lab_vcenter, {})
-        future.result(20)
-
-
-def test_down_refuses_and_comes_back_at_the_same_place(lab_vcenter: VCenter) -> None:
-    put_faults(lab_vcenter, {"down": True})
-    with pytest.raises(ConnectionRefusedError):
-        login(lab_vcenter)
-    put_faults(lab_vcenter, {})
-    login(lab_vcenter)
-
-
-@pytest.mark.parametrize(
-    "faults",
-    [
-        {"colour": "red"},
-        {"calls": [{"method": "CloneVm", "effect": "hang"}]},
-        {"calls": [{"method": "CloneVM_Task", "effect": "explode"}]},
-        {"calls": [{"method": "CloneVM_Task", "effect": "fault", "fault": "VirtualMachine"}]},
-        {"tasks": [{"method": "CurrentTime", "effect": "hang"}]},
-        {"taskSeconds": {"CloneVm": 1}},
-    ],
-)
-def test_unknown_faults_are_refused_with_what_is_known(lab_vcenter: VCenter, faults: Json) -> None:
-    assert "taskSeconds" in put_faults(lab_vcenter, faults, status=400)["known"]
-
-
-def test_the_certificate_can_change(lab_vcenter: VCenter) -> None:
-    def present(authority: Authority) -> None:
-        issued = authority.issue(lab_vcenter.record["host"])
-        body = {"certificate": issued.certificate, "privateKey": issued.key}
-        url = lab_vcenter.record["control"] + "/certificate"
-        assert requests.put(url, json=body, timeout=30).status_code == 200
-
-    other = Authority.wrong()
-    try:
-        present(other)
-        with pytest.raises(ssl.SSLError):
-            login(lab_vcenter)
-        login(lab_vcenter, authority=other)
-    finally:
-        present(lab_vcenter.authority)
-    login(lab_vcenter)
-
-
-def test_a_missing_template_is_told_as_such(si: Any) -> None:
-    with pytest.raises(vmodl.fault.ManagedObjectNotFound):
-        vim.VirtualMachine("vm-9999", si._stub).CloneVM_Task(folder=found(si, FOLDER), name="never", spec=clone_spec(si, "127.0.0.100"))
+async def test_a_config_that_it_does_not_understand_is_refused_by_name(tmp_path: Path) -> None:
+    part = await vcenter({"user": "u"}, folder=tmp_path)
+    with pytest.raises(PartError, match='unknown field "user"'):
+        await part.start()

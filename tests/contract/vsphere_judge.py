@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import requests
 from pyVmomi import SoapStubAdapter, vim, vmodl
 
 from lab.pki import Authority
@@ -96,3 +97,25 @@ def clone_spec(si: Any, address: str, *, power_on: bool = True) -> Any:
 def clone(si: Any, name: str, address: str = "127.0.0.100", **kwargs: Any) -> Any:
     template = found(si, "/DC0/vm/templates/tmpl-web")
     return template.CloneVM_Task(folder=found(si, FOLDER), name=name, spec=clone_spec(si, address, **kwargs))
+
+
+def destroyed(vm: Any) -> bool:
+    try:
+        return bool(ended(vm.Destroy_Task()).state == "success")
+    except vim.fault.TaskInProgress:  # a test that looked at its clone before the task's end
+        return False
+
+
+def put_faults(vcenter: VCenter, faults: Json, status: int = 200) -> Json:
+    answer = requests.put(vcenter.record["control"] + "/faults", json=faults, timeout=30)
+    assert answer.status_code == status, answer.text
+    document: Json = answer.json()
+    return document
+
+
+def clear(si: Any) -> None:
+    """Destroy all that is in FOLDER."""
+    for vm in list(found(si, FOLDER).childEntity):
+        if power_state(vm) == "poweredOn":
+            ended(vm.PowerOffVM_Task())
+        until(lambda vm=vm: destroyed(vm))
