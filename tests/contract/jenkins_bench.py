@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from tests.fakes.effects import DirectEffects
@@ -17,6 +17,9 @@ from lab.pki import Authority
 from lab.process import Part
 from vmscaler.adapters.jenkins import JenkinsClient
 from vmscaler.ports.effects import Effects
+from vmscaler.ports.jenkins import BuildState
+
+T = TypeVar("T")
 
 USER, PASSWORD, API_TOKEN = "operator", "sample-password", "sample-api-token-0123456789abcdef"
 DEADLINE = 60.0
@@ -68,11 +71,22 @@ async def lab_jenkins(folder: Path) -> AsyncIterator[LabJenkins]:
         yield LabJenkins(part.record["url"], part.record["control"], authority)
 
 
-async def until_ended(client: JenkinsClient, job: str, number: int) -> Any:
-    """The build when it has ended (its post section too)."""
+async def until(condition: Callable[[], Awaitable[T]]) -> T:
+    """The first true answer. Raises TimeoutError at the deadline."""
     async with asyncio.timeout(DEADLINE):
         while True:
-            build = await client.build(job, number)
-            if build is not None and not build.building and build.result is not None:
-                return build
+            if found := await condition():
+                return found
             await asyncio.sleep(0.05)
+
+
+async def until_ended(client: JenkinsClient, job: str, number: int) -> BuildState:
+    """The build when it has ended (its post section too)."""
+
+    async def ended() -> BuildState | None:
+        build = await client.build(job, number)
+        return build if build is not None and not build.building and build.result is not None else None
+
+    found = await until(ended)
+    assert found is not None
+    return found
