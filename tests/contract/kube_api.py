@@ -1,0 +1,61 @@
+"""A plain HTTP client of the API server for tests that send what no well-behaved client would."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+
+from lab.controlplane import ControlPlane
+from vmscaler.api.crd import KINDS
+from vmscaler.api.meta import API_VERSION
+
+Json = dict[str, Any]
+_PLURAL = {kind.KIND: kind.PLURAL for kind in KINDS}
+
+
+class KubeApi:
+    """As the administrator; writes are server dry runs with strict field validation unless `dry` is false."""
+
+    def __init__(self, cluster: ControlPlane) -> None:
+        tls = ssl.create_default_context(cadata=cluster.ca)
+        headers = {"Authorization": f"Bearer {cluster.part.record['adminToken']}", "Content-Type": "application/json"}
+        self._http = aiohttp.ClientSession(cluster.server, connector=aiohttp.TCPConnector(ssl=tls), headers=headers)
+
+    async def __aenter__(self) -> KubeApi:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._http.close()
+
+    async def create(self, obj: Json, *, dry: bool = True) -> tuple[int, Json]:
+        """Status and answer."""
+        return await self._send("POST", _path(obj), obj, dry)
+
+    async def replace(self, obj: Json, *, dry: bool = True) -> tuple[int, Json]:
+        """Status and answer; `obj` is the whole object with its resourceVersion."""
+        return await self._send("PUT", f"{_path(obj)}/{obj['metadata']['name']}", obj, dry)
+
+    async def delete(self, obj: Json) -> None:
+        """Absent is fine."""
+        await self._send("DELETE", f"{_path(obj)}/{obj['metadata']['name']}", {}, dry=False)
+
+    async def _send(self, method: str, path: str, body: Json, dry: bool) -> tuple[int, Json]:
+        query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry else {})}
+        # ASCII: an unpaired surrogate travels as an escape.
+        data = json.dumps(body, ensure_ascii=True).encode() if body else None
+        async with self._http.request(method, path, params=query if method != "DELETE" else {}, data=data) as answer:
+            return answer.status, await answer.json()
+
+
+def _path(obj: Json) -> str:
+    namespace = obj["metadata"].get("namespace")
+    return f"/apis/{API_VERSION}/{f'namespaces/{namespace}/' if namespace else ''}{_PLURAL[obj['kind']]}"
+
+
+def causes(answer: Json) -> dict[str, str]:
+    """Field -> message of a 422 (the last one, where a field has several)."""
+    return {cause.get("field", ""): cause["message"] for cause in answer.get("details", {}).get("causes", [])}
