@@ -191,7 +191,7 @@ async def _term_tree(pid: int, patience: float) -> None:
     while asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(pause)  # first of all: the parent shell has to see its child's end before it gets TERM itself
         reap_orphans()
-        if not Path(f"/proc/{pid}").exists():
+        if pid not in processes():
             return
         pause = min(pause * 2, 0.5)
 

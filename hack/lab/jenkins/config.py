@@ -36,6 +36,7 @@ class Config:
     quiet_period: float = 5.0  # of jobs that give none
     queue_scan: float = 5.0  # how often waiting items are looked at (recordings README: "for up to 5 s")
     left_items: float = 300.0  # how long a left queue item can be asked for
+    build_start: float = 0.15  # from the queue to the pipeline's first line; a real one takes as long or longer
     timeout_grace: float = 60.0  # after a time limit, before the body is ended by force
     stop_again: float = 5.0  # TERM is sent again after this
     stop_wait: float = 20.0  # "After 20s process did not stop"

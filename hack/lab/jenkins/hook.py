@@ -89,7 +89,8 @@ class Hook:
 
     def _token_of(self, trigger: ET.Element) -> str:
         """The credential's secret as it is now; the plain token when the credential is missing."""
-        credential = self._credentials.get(trigger.findtext("tokenCredentialId") or "")
+        identity = trigger.findtext("tokenCredentialId")  # a credential may have the empty id; an empty field names none
+        credential = self._credentials.get(identity) if identity else None
         if credential is not None and credential.kind == SECRET_TEXT:
             return credential.secret
         return trigger.findtext("token") or ""

@@ -61,7 +61,7 @@ class Root:
         return self._answer(bean.many(useCrumbs=True, useSecurity=True).add("views", [view]), request)
 
     def _labels(self) -> list[Bean]:
-        return [Bean(None).add("name", name, 2) for name in self._config.labels]
+        return [Bean(None).add("name", name, 3) for name in self._config.labels]
 
     async def _queue_list(self, request: web.Request) -> web.Response:
         items = list(self._queue.items.values())
@@ -125,13 +125,13 @@ class Root:
         executable = None
         if context is not None:
             build = context.build
-            executable = Bean(_PLACEHOLDER).many(3, number=build.number, url=getattr(build, "url", ""))
-        bean = Bean(None).add("currentExecutable", executable, 3).many(3, idle=context is None, likelyStuck=False)
-        return bean.many(3, number=number, progress=-1)
+            executable = Bean(_PLACEHOLDER).many(number=build.number, url=getattr(build, "url", ""))
+        bean = Bean(None).many(currentExecutable=executable, idle=context is None, likelyStuck=False)
+        return bean.many(number=number, progress=-1)
 
     def _one_off(self) -> list[Bean]:
         def one(build: Build) -> Bean:
-            return Bean(None).add("currentExecutable", Bean(RUN).many(3, number=build.number, url=build.url), 3)
+            return Bean(None).add("currentExecutable", Bean(RUN).many(number=build.number, url=build.url))
 
         return [one(build) for build in self._running()]
 

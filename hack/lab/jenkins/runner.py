@@ -69,6 +69,8 @@ class Runner:
     async def _pipeline(self, job: Job, build: Build, console: Console) -> None:
         for cause in build.causes:
             console.mark(cause.text)
+        build.context = Context(self._host, build, console)  # from here on it can be stopped
+        await asyncio.sleep(self._config.build_start)
         if any("\0" in value for value in build.contributed.values()):
             console.line("java.io.IOException: a character that XML 1.1 cannot hold (\\u0000) in the build's record")
             build.result = "FAILURE"
@@ -84,7 +86,6 @@ class Runner:
             build.result = "FAILURE"
             return
         job.first_built(pipeline)
-        build.context = Context(self._host, build, console)
         await Interpreter(pipeline, build.context).run()
 
     def stop(self, build: Build, user: str) -> None:

@@ -63,7 +63,9 @@ class Runs:
         start = str(form.get("start") or request.query.get("start", "0"))
         more = build.building
         text, size = console.read_from(build.log, int(start) if start.isdecimal() else 0)
-        answer = pages.reply(200, text.decode(errors="replace"), _TEXT, X_Text_Size=str(size))
+        # Unlike consoleText it sends CR LF (recordings/jenkins/03).
+        shown = text.decode(errors="replace").replace("\n", "\r\n")
+        answer = pages.reply(200, shown, _TEXT, X_Text_Size=str(size))
         if more:
             answer.headers["X-More-Data"] = "true"
         return answer

@@ -6,6 +6,8 @@ Jenkins does not know are accepted, and left out at the next save.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from xml.parsers import expat
@@ -123,6 +125,11 @@ def _quoted(text: str) -> str:
     return escape(text, {'"': "&quot;", "'": "&apos;", "\r": "&#xd;"})
 
 
+def encrypted(secret: str) -> str:
+    """How a saved password looks; nothing here can read it back."""
+    return "{AQAA" + base64.b64encode(hashlib.sha256(secret.encode()).digest()).decode() + "}"
+
+
 def _leaf(name: str, text: str, depth: int) -> str:
     return f"{'  ' * depth}<{name}>{_quoted(text)}</{name}>"
 
@@ -202,7 +209,7 @@ def _properties(root: ET.Element, declared: Declared | None) -> list[str]:
             kind = f"hudson.model.{p.kind}ParameterDefinition"
             lines += [f"        <{kind}>", _leaf("name", p.name, 5)]
             lines += [_leaf("description", p.description, 5)] if p.description else []
-            lines += [_leaf("defaultValue", p.default, 5)]
+            lines += [_leaf("defaultValue", encrypted(p.default) if p.kind == "Password" else p.default, 5)]
             lines += [_leaf("trim", "false", 5)] if p.kind == "String" else []
             lines += [f"        </{kind}>"]
         lines += ["      </parameterDefinitions>", f"    </{PARAMETERS}>"]

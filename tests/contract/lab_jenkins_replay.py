@@ -1,0 +1,350 @@
+"""Replays recorded exchanges against the lab's Jenkins and says where the answers differ. Used by test_lab_jenkins_*.py."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import requests
+
+RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "recordings" / "jenkins"
+BASE = "http://127.0.0.1:8080/"
+ADMIN = ("admin", "sample-api-token")
+HEADERS = [
+    *("X-Content-Type-Options", "X-Jenkins", "X-Jenkins-Session", "X-Hudson", "Content-Type", "Set-Cookie", "Location"),
+    *("X-Error", "X-More-Data", "X-Text-Size", "WWW-Authenticate", "Cache-Control"),
+]
+# Compared by type only: times, ids of the run, random values, figures of the machine.
+VOLATILE = {
+    *("timestamp", "duration", "estimatedDuration", "inQueueSince", "buildableStartMilliseconds", "queueId", "tokenValue"),
+    *("tokenUuid", "crumb", "average", "availablePhysicalMemory", "availableSwapSpace", "totalPhysicalMemory"),
+    *("totalSwapSpace", "size", "threshold", "totalSize", "warningThreshold"),
+}
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SLEEP = """#!{python} -S
+import os, sys, time
+gates = {gates!r}
+if os.environ.get("JOB_NAME") in {gated!r}:
+    number = 1
+    while True:  # my turn
+        try:
+            os.mkdir(f"{{gates}}/turn-{{number}}")
+            break
+        except FileExistsError:
+            number += 1
+    while int(open(gates + "/open").read() or 0) < number:
+        time.sleep(0.02)
+else:
+    time.sleep(float(sys.argv[1]) * {scale})
+"""
+
+
+def trigger_xml(token: str = "", credential: str = "", keys: tuple[tuple[str, str], ...] = ()) -> str:
+    """A generic webhook trigger as the recordings' jobs had it."""
+    gwt = "org.jenkinsci.plugins.gwt."
+    variables = "".join(
+        f"<{gwt}GenericVariable><expressionType>JSONPath</expressionType><key>{key}</key><value>{path}</value>"
+        f"<regexpFilter/><defaultValue/></{gwt}GenericVariable>"
+        for key, path in keys
+    )
+    return (
+        f"<{gwt}GenericTrigger><spec/><genericVariables>{variables}</genericVariables>"
+        "<regexpFilterText>$status</regexpFilterText><regexpFilterExpression>^firing$</regexpFilterExpression>"
+        f"<causeString>alert $status for $service</causeString><token>{token}</token>"
+        f"<tokenCredentialId>{credential}</tokenCredentialId></{gwt}GenericTrigger>"
+    )
+
+
+def job_xml(script: str, description: str = "sample job", *, disabled: bool = False, quiet: int = 0, trigger: str | None = "") -> str:
+    """A job's config.xml; `trigger` None leaves the triggers' property out."""
+    job = "org.jenkinsci.plugins.workflow.job.properties."
+    kind = f"{job}PipelineTriggersJobProperty"
+    triggers = "" if trigger is None else f"<{kind}><triggers>{trigger}</triggers></{kind}>"
+    return f"""<?xml version="1.1" encoding="UTF-8"?>
+<flow-definition>
+  <description>{escape(description)}</description>
+  <keepDependencies>false</keepDependencies>
+  <properties>
+    <{job}DisableConcurrentBuildsJobProperty/>
+    {triggers}
+  </properties>
+  <definition class="org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition">
+    <script>{escape(script)}</script>
+    <sandbox>true</sandbox>
+  </definition>
+  <triggers/>
+  <quietPeriod>{quiet}</quietPeriod>
+  <disabled>{str(disabled).lower()}</disabled>
+</flow-definition>"""
+
+
+def credential_xml(identity: str, secret: str, username: str = "") -> str:
+    """Secret text, or username with password."""
+    start = f"<scope>GLOBAL</scope><id>{identity}</id><description>hook</description>"
+    if username:
+        kind = "com.cloudbees.plugins.credentials.impl.UsernamePasswordCredentialsImpl"
+        return f"<{kind}>{start}<username>{escape(username)}</username><password>{escape(secret)}</password></{kind}>"
+    kind = "org.jenkinsci.plugins.plaincredentials.impl.StringCredentialsImpl"
+    return f"<{kind}>{start}<secret>{escape(secret)}</secret></{kind}>"
+
+
+def write_sleep(folder: Path, gates: Path, gated: list[str], scale: float) -> Path:
+    """A `sleep` for the agent's PATH: of gated jobs it waits for the test, of others it is `scale` times as long."""
+    folder.mkdir()
+    gates.mkdir()
+    (gates / "open").write_text("0")
+    tool = folder / "sleep"
+    tool.write_text(_SLEEP.format(python=sys.executable, gates=str(gates), gated=gated, scale=scale))
+    tool.chmod(0o755)
+    return folder
+
+
+@dataclass
+class Lab:
+    """The part under test, and helpers for what happened between the recorded requests."""
+
+    url: str
+    folder: Path
+    gates: Path
+    session: str = ""
+    crumb: str = ""
+    ids: dict[str, str] = field(default_factory=dict)  # recorded queue id -> ours
+    sizes: dict[str, str] = field(default_factory=dict)  # recorded X-Text-Size -> ours
+    api: requests.Session = field(default_factory=requests.Session)
+
+    def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """A request beside the recorded ones; raises if it is refused."""
+        url = self.url + path.lstrip("/")
+        answer = self.api.request(method, url, auth=ADMIN, allow_redirects=False, timeout=30, **kwargs)
+        answer.raise_for_status()
+        return answer
+
+    def create(self, name: str, xml: str) -> None:
+        """A job."""
+        self.call("POST", f"createItem?name={name}", data=xml.encode(), headers={"Content-Type": "text/xml; charset=utf-8"})
+
+    def credential(self, identity: str, secret: str, username: str = "") -> None:
+        """A secret text, or a username with password."""
+        body, headers = credential_xml(identity, secret, username), {"Content-Type": "text/xml"}
+        self.call("POST", "credentials/store/system/domain/_/createCredentials", data=body.encode(), headers=headers)
+
+    def clean(self) -> None:
+        """Delete all jobs."""
+        self.open_gates(10**6)
+        for job in self.call("GET", "api/json?tree=jobs[name]").json()["jobs"]:
+            self.call("POST", f"job/{job['name']}/doDelete")
+        self.close_gates()
+
+    def close_gates(self) -> None:
+        """From now on each `sleep` of a gated job waits for its turn."""
+        self.open_gates(0)
+        for turn in self.gates.glob("turn-*"):
+            turn.rmdir()
+
+    def open_gates(self, number: int) -> None:
+        """Let the first `number` sleeps end."""
+        temporary = self.gates / "open.new"
+        temporary.write_text(str(number))
+        temporary.replace(self.gates / "open")
+
+    def until(self, what: str, holds: Callable[[], bool], deadline: float = 30.0) -> None:
+        """Poll until it holds; fails with `what` at the deadline (seconds)."""
+        end = time.monotonic() + deadline
+        while not holds():
+            assert time.monotonic() < end, f"not seen in time: {what}; {self.now()}"
+            time.sleep(0.02)
+
+    def now(self) -> str:
+        """What goes on, for the message of a test that failed."""
+        jobs = self.call("GET", "api/json?tree=jobs[name,inQueue,color,lastBuild[number]]").json()["jobs"]
+        last = [f"{j['name']}/{j['lastBuild']['number']}" for j in jobs if j["color"].endswith("_anime")]
+        return f"{jobs} " + "\n".join(self.console(f"job/{name}")[-1500:] for name in last)
+
+    def settled(self) -> None:
+        """Until no build runs and nothing waits."""
+
+        def idle() -> bool:
+            jobs = self.call("GET", "api/json?tree=jobs[inQueue,color]").json()["jobs"]
+            return not any(job["inQueue"] or job["color"].endswith("_anime") for job in jobs)
+
+        self.until("idle", idle)
+
+    def console(self, path: str) -> str:
+        """A build's console; empty while there is no such build."""
+        answer = self.api.get(f"{self.url}{path}/consoleText", auth=ADMIN, timeout=30)
+        return answer.content.decode() if answer.ok else ""
+
+    def console_has(self, path: str, text: str) -> None:
+        """Until a build's console holds the text."""
+        self.until(f"{text!r} in {path}", lambda: text in self.console(path))
+
+    def send(self, request: dict[str, Any], path: str) -> requests.Response:
+        """One recorded request, with our session, crumb, queue ids and log sizes."""
+        headers = dict(request["headers"] or {})
+        if login := re.fullmatch(r"Basic <base64 of (.*)>", headers.get("Authorization", "")):
+            headers["Authorization"] = "Basic " + base64.b64encode(login[1].encode()).decode()
+        if "Cookie" in headers:
+            headers["Cookie"] = f"JSESSIONID={self.session}"
+        if headers.get("Jenkins-Crumb") == "CRUMB":
+            headers["Jenkins-Crumb"] = self.crumb
+        path = re.sub(r"(queue/item/|cancelItem\?id=)(\d+)", lambda m: m[1] + self.ids.get(m[2], m[2]), path)
+        path = re.sub(r"(progressiveText\?start=)(\d+)", lambda m: m[1] + self.sizes.get(m[2], m[2]), path)
+        body = whole(request["body"]) if request.get("body") else None
+        prepared = requests.Request(request["method"], self.url, headers=headers, data=body).prepare()
+        prepared.url = self.url.rstrip("/") + path
+        with requests.Session() as fresh:
+            answer = fresh.send(prepared, allow_redirects=False, timeout=60)
+        cookie = re.match(r"JSESSIONID=([^;]+)", answer.headers.get("Set-Cookie", ""))
+        if cookie and "Jenkins-Crumb" not in headers:  # a crumb sent without its session was a client of its own
+            self.session = cookie[1]
+        if "crumbRequestField" in answer.text:
+            self.crumb = answer.json()["crumb"]
+        return answer
+
+    def learn(self, recorded: dict[str, Any], ours: requests.Response) -> None:
+        """Pair queue ids and log sizes of a recorded answer with ours."""
+        pattern = re.compile(r"queue/item/(\d+)/")
+        theirs = pattern.findall(str(recorded["headers"].get("Location", "")) + _in_order(recorded["body"]))
+        mine = pattern.findall(ours.headers.get("Location", "") + _in_order(ours.text))
+        if len(theirs) == len(mine):
+            self.ids |= dict(zip(theirs, mine, strict=True))
+        if size := recorded["headers"].get("X-Text-Size"):
+            self.sizes[size] = ours.headers.get("X-Text-Size", size)
+
+    def normal(self, text: str) -> str:
+        """Our base URL and folders as the recorded ones."""
+        text = text.replace(self.url, BASE).replace(self.url.rstrip("/"), BASE.rstrip("/"))
+        for folder in ("home", "vjh"):
+            text = text.replace(str(self.folder / folder), "/var/jenkins_home")
+        return re.sub(r"\{AQAA[A-Za-z0-9+/=]+\}", "{ENCRYPTED}", text)
+
+
+def _in_order(body: Any) -> str:
+    """JSON with its keys in order: two jobs of one hook come in any order."""
+    try:
+        return json.dumps(json.loads(body), sort_keys=True)
+    except (TypeError, ValueError):
+        return str(body)
+
+
+def whole(body: str) -> bytes:
+    """A recorded body; the two long ones are cut in the recording and made again here."""
+    cut = re.search(r"\.\.\.\[cut here; (\d+) characters in all\]$", body)
+    if cut is None:
+        return body.encode()
+    count = 1000 if int(cut[1]) < 2_000_000 else 10_000
+    labels = {"alertname": "VmscalerHighCpu", "service": "web", "customer": "acme"}
+    started = "2026-01-01T00:00:00.000Z"
+    alerts = [{"labels": labels, "startsAt": started, "fingerprint": f"{n:016d}", "pad": "x" * 1080} for n in range(count)]
+    group = '{}/{vmscaler_policy="acme/web"}:{service="web"}'
+    return json.dumps({"groupKey": group, "status": "firing", "commonLabels": labels, "alerts": alerts}).encode()
+
+
+def differences(recorded: dict[str, Any], ours: requests.Response, lab: Lab) -> list[str]:
+    """What is not as recorded: status, headers that matter, body."""
+    found = []
+    if ours.status_code != recorded["status"]:
+        found.append(f"status: {recorded['status']} -> {ours.status_code}")
+    for name in HEADERS:
+        want, have = (_header(name, source.get(name), lab) for source in (recorded["headers"], ours.headers))
+        if want != have:
+            found.append(f"header {name}: {want!r} -> {have!r}")
+    body, text = recorded["body"], lab.normal(ours.content.decode())
+    if isinstance(body, dict) and body.get("html_page"):
+        title = re.search(r"<title>(.*?)</title>", text)
+        if (title[1] if title else None) != body["title"]:
+            found.append(f"title: {body['title']!r} -> {title and title[1]!r}")
+        return found
+    if "json" in str(recorded["headers"].get("Content-Type")) and isinstance(body, str):
+        if not text.startswith(("{", "[")):
+            return [*found, f"body: JSON -> {text[:200]!r}"]
+        return found + compare(json.loads(body), json.loads(text), lab)
+    if "consoleText" in ours.url or "progressiveText" in ours.url:
+        return found + console_differences(body or "", text)
+    return found + _changed(str(body or "").split("\n"), text.split("\n"), "body")
+
+
+def _changed(want: list[str], have: list[str], what: str) -> list[str]:
+    return [f"{what}: {line}" for line in difflib.ndiff(want, have) if line[:1] in "+-"]
+
+
+def shape(want: Any, have: Any, at: str = "") -> list[str]:
+    """Keys and types alone; of a list of another length every element against the first recorded one."""
+    if type(want) is not type(have) and None not in (want, have):
+        return [f"{at}: {type(want).__name__} -> {type(have).__name__}"]
+    if isinstance(want, dict) and have is not None:
+        found = [f"{at}: lacks {name}" for name in want if name not in have] + [f"{at}: has {name}" for name in have if name not in want]
+        return found + [d for name in want if name in have for d in shape(want[name], have[name], f"{at}.{name}")]
+    if isinstance(want, list) and want:
+        sample = want if len(want) == len(have) else [want[0]] * len(have)
+        return [d for a, b in zip(sample, have, strict=True) for d in shape(a, b, f"{at}[]")]
+    return []
+
+
+def _header(name: str, value: str | None, lab: Lab) -> str | None:
+    if value is None or name == "X-Text-Size":
+        return None if value is None else "a number"
+    if name == "Set-Cookie":
+        return value.partition("=")[0]
+    if name == "Location":
+        back = {mine: theirs for theirs, mine in lab.ids.items()}
+        return re.sub(r"queue/item/(\d+)", lambda m: f"queue/item/{back.get(m[1], m[1])}", lab.normal(value))
+    return value
+
+
+def compare(want: Any, have: Any, lab: Lab, at: str = "") -> list[str]:
+    """Keys, types and values of two JSON bodies; volatile ones by type."""
+    key = at.rpartition(".")[2]
+    if type(want) is not type(have):
+        return [f"{at}: {want!r} -> {have!r}"]
+    if isinstance(want, dict):
+        found = [f"{at}: lacks {name}" for name in want if name not in have]
+        found += [f"{at}: has {name}" for name in have if name not in want]
+        return found + [d for name in want if name in have for d in compare(want[name], have[name], lab, f"{at}.{name}")]
+    if isinstance(want, list):
+        if len(want) != len(have):
+            return [f"{at}: {len(want)} elements -> {len(have)}"]
+        pairs = enumerate(zip(want, have, strict=True))
+        return [d for number, (a, b) in pairs for d in compare(a, b, lab, f"{at}[{number}]")]
+    if key in VOLATILE:
+        return []
+    if key == "id" and isinstance(want, int) and want:
+        want, have = lab.ids.get(str(want), str(want)), str(have)
+    if isinstance(want, str) and isinstance(have, str):
+        want, have = _value(key, want), _value(key, have)
+        want = re.sub(r"queue/item/(\d+)/", lambda m: f"queue/item/{lab.ids.get(m[1], m[1])}/", want)
+    return [] if want == have else [f"{at}: {want!r} -> {have!r}"]
+
+
+def _value(key: str, text: str) -> str:
+    text = _UUID.sub("UUID", text)
+    if key == "why":
+        text = re.sub(r"Expires in [\d.]+ (sec|ms)", "Expires in N sec", text)
+        text = re.sub(r"ETA: ([\d.]+ sec|N/A)", "ETA: N", text)
+    return text
+
+
+def console_differences(want: str, have: str) -> list[str]:
+    """The order of lines between two `[Pipeline]` lines is not compared: a shell's pipe writes its trace in any order."""
+    a, b = (_blocks(_UUID.sub("UUID", text)) for text in (want, have))
+    found = [line for x, y in zip(a, b, strict=False) if x != y for line in _changed(x, y, "console")]
+    return [*found, f"console: {len(a)} blocks -> {len(b)}"] if len(a) != len(b) else found
+
+
+def _blocks(text: str) -> list[list[str]]:
+    blocks: list[list[str]] = [[]]
+    for line in text.strip("\n").split("\n"):
+        if line.startswith("[Pipeline]"):
+            blocks += [[line], []]
+        else:
+            blocks[-1].append(line)
+    return [sorted(block) for block in blocks if block]
