@@ -1,0 +1,5 @@
+"""Prometheus' HTTP API (ports.monitoring.PrometheusApi)."""
+
+from vmscaler.adapters.prometheus.client import PrometheusClient
+
+__all__ = ["PrometheusClient"]
