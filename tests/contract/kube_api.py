@@ -31,9 +31,9 @@ class KubeApi:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._http.close()
 
-    async def create(self, obj: Json, *, dry: bool = True) -> tuple[int, Json]:
-        """Status and answer."""
-        return await self._send("POST", _path(obj), obj, dry)
+    async def create(self, obj: Json, *, dry: bool = True, insert: dict[str, str] | None = None) -> tuple[int, Json]:
+        """Status and answer. `insert`: text to put in place of text in the request's JSON."""
+        return await self._send("POST", _path(obj), obj, dry, insert)
 
     async def replace(self, obj: Json, *, dry: bool = True) -> tuple[int, Json]:
         """Status and answer; `obj` is the whole object with its resourceVersion."""
@@ -43,11 +43,13 @@ class KubeApi:
         """Absent is fine."""
         await self._send("DELETE", f"{_path(obj)}/{obj['metadata']['name']}", {}, dry=False)
 
-    async def _send(self, method: str, path: str, body: Json, dry: bool) -> tuple[int, Json]:
+    async def _send(self, method: str, path: str, body: Json, dry: bool, insert: dict[str, str] | None = None) -> tuple[int, Json]:
         query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry else {})}
         # ASCII: an unpaired surrogate travels as an escape.
-        data = json.dumps(body, ensure_ascii=True).encode() if body else None
-        async with self._http.request(method, path, params=query if method != "DELETE" else {}, data=data) as answer:
+        data = json.dumps(body, ensure_ascii=True)
+        for old, new in (insert or {}).items():
+            data = data.replace(old, new)
+        async with self._http.request(method, path, params=query if method != "DELETE" else {}, data=data.encode()) as answer:
             return answer.status, await answer.json()
 
 

@@ -65,7 +65,7 @@ class IpLease(Resource[IpLeaseSpec, IpLeaseStatus]):
     COLUMNS: ClassVar[list[PrinterColumn]] = [
         PrinterColumn(name="Phase", json_path=".status.phase"),
         PrinterColumn(name="Holder", json_path=".spec.holder.name"),
-        PrinterColumn(name="Release", json_path=".status.releaseAt"),
+        PrinterColumn(name="Release", json_path=".status.releaseAt", priority=1),
         PrinterColumn(name="Holder Namespace", json_path=".spec.holder.namespace", priority=1),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
     ]

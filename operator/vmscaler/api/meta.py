@@ -112,7 +112,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Generation = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Uid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9\-]*$", max_length=64)]
+Uid = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9\-]*)?$", max_length=64)]
 
 
 def _shorten(limit: int) -> BeforeValidator:
