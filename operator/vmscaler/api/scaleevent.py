@@ -101,7 +101,7 @@ class ScaleOutEvent(Resource[ScaleEventSpec, ScaleEventStatus]):
         PrinterColumn(name="Stage", json_path=".status.stage"),
         PrinterColumn(name="Reason", json_path=".status.reason"),
         PrinterColumn(name="Duration", json_path=".status.duration"),
-        PrinterColumn(name="Build", type="integer", json_path=".spec.build.number"),
+        PrinterColumn(name="Build", type="integer", json_path=".spec.build.number", priority=1),
         PrinterColumn(name="From", type="integer", json_path=".spec.fromInstances", priority=1),
         PrinterColumn(name="To", type="integer", json_path=".spec.toInstances", priority=1),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),

@@ -71,7 +71,9 @@ class Jenkins(Model):
     )
     step_command: AbsolutePath = Field(default="/usr/local/bin/vmscaler-step", description="Where the step client is on the agents.")
     agent_label: Annotated[
-        str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.\-]*)?$", max_length=63), Says("write one label of letters, digits and '_.-' that begins with a letter, digit or '_'")
+        str,
+        StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.\-]*)?$", max_length=63),
+        Says("write one label of letters, digits and '_.-' that begins with a letter, digit or '_'"),
     ] = ""
 
 
@@ -103,7 +105,9 @@ class Network(Model):
     gateway: IpV4 | None = None
     dns_servers: Annotated[list[IpV4], Field(max_length=4)] = []
     domain: Annotated[
-        str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9.\-]*)?$", max_length=253), Says("write a DNS domain in lower case, e.g. example.org")
+        str,
+        StringConstraints(pattern=r"^([a-z0-9][a-z0-9.\-]*)?$", max_length=253),
+        Says("write a DNS domain in lower case, e.g. example.org"),
     ] = ""
     reserved: Annotated[list[IpV4], Field(max_length=256)] = Field(default=[], description="Never handed out.")
 
