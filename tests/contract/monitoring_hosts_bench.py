@@ -87,23 +87,19 @@ class Killed(BaseException):
 
 
 class Interrupted(DirectEffects):
-    """Calls `before` and `after` hooks by operation, and dies before or after the nth write."""
+    """Calls the hooks in `before` by operation (once each), and dies before the nth write, counted from 0."""
 
-    def __init__(self, die_at: int | None = None, *, after: bool = False) -> None:
+    def __init__(self, die_at: int | None = None) -> None:
         super().__init__()
-        self.before: dict[str, Callable[[], None]] = {}
-        self._die_at, self._after = die_at, after
+        self.before: dict[str, Callable[[], object]] = {}
+        self._die_at = die_at
 
     async def write(self, system: str, operation: str, target: str, call: Callable[[], Awaitable[T]]) -> T:
-        number = len(self.calls)
-        if number == self._die_at and not self._after:
+        if len(self.calls) == self._die_at:
             raise Killed
         if hook := self.before.pop(operation, None):
             hook()
-        result = await super().write(system, operation, target, call)
-        if number == self._die_at:
-            raise Killed
-        return result
+        return await super().write(system, operation, target, call)
 
     @property
     def operations(self) -> list[str]:

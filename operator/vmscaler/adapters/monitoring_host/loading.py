@@ -85,10 +85,10 @@ def _loaded(group: Mapping[str, Any]) -> list[object]:
 
 
 def _wanted(group: Mapping[str, Any]) -> list[object]:
-    return [
-        (rule["alert"], duration.parse(rule["for"]).total_seconds(), dict(rule["labels"]), dict(rule["annotations"]))
-        for rule in group["rules"]
-    ]
+    def seconds(rule: Mapping[str, Any]) -> float:
+        return duration.parse(rule.get("for", "0s")).total_seconds()
+
+    return [(rule["alert"], seconds(rule), dict(rule.get("labels", {})), dict(rule.get("annotations", {}))) for rule in group["rules"]]
 
 
 def _words(text: str) -> str:

@@ -21,6 +21,7 @@ from vmscaler.ports.monitoring import SYSTEM
 
 _SESSIONS = 4  # OpenSSH's MaxSessions is 10 by default, and people's tools want some
 _LOCK_WAIT = 20  # seconds
+_HOST_KEY_ALGORITHMS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256")
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ class Shell:
                 username=self._ssh.user,
                 client_keys=[key],
                 known_hosts=(pins, [], []),
+                server_host_key_algs=_host_key_algorithms(pins),
                 config=None,
                 agent_path=None,
                 agent_forwarding=False,
@@ -157,8 +159,7 @@ class Shell:
         where = f"{self.name} ({self._ssh.user}@{self._ssh.host}:{self._ssh.port})"
         try:
             yield
-        except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-            # Without a key of a pinned kind the server fails in the exchange already.
+        except asyncssh.HostKeyNotVerifiable as error:
             raise Untrusted(
                 SYSTEM,
                 "HostKeyChanged",
@@ -196,3 +197,12 @@ class Shell:
         connection, self._connection, self._sftp = self._connection, None, None
         if connection is not None:
             connection.abort()
+
+
+def _host_key_algorithms(pins: Sequence[asyncssh.SSHKey]) -> list[str]:
+    """Those of the pinned keys first, then all: a host that has no key of a pinned kind shall show what it has, and be refused for it.
+
+    Offered only the pinned kinds, it would hang up without a word, which looks like a host that is down.
+    """
+    pinned = [algorithm.decode("ascii") for pin in pins for algorithm in pin.sig_algorithms]
+    return list(dict.fromkeys([*pinned, *_HOST_KEY_ALGORITHMS]))
