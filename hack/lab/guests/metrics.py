@@ -36,10 +36,9 @@ class _Node(Collector):
 
 def _families(processor: Processor, now: float, booted_at: float, memory_mib: int, host_name: str) -> Iterator[Metric]:
     cpu = CounterMetricFamily("node_cpu_seconds", "Seconds the CPUs spent in each mode.", labels=["cpu", "mode"])
-    uptime = processor.uptime(now)
-    for number, busy in enumerate(processor.busy(now)):
+    for number, (busy, idle) in enumerate(zip(processor.busy(now), processor.idled(now), strict=True)):
         for mode in _MODES:
-            seconds = max(0.0, uptime - busy) if mode == "idle" else busy * _BUSY.get(mode, 0.0)
+            seconds = idle if mode == "idle" else busy * _BUSY.get(mode, 0.0)
             cpu.add_metric([str(number), mode], seconds)
     yield cpu
     total = memory_mib * 2**20

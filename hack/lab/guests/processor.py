@@ -22,6 +22,7 @@ class Processor:
         self._booted = now
         self._free_at = [now] * cpus
         self._work = [0.0] * cpus
+        self._idled = [0.0] * cpus
         self._samples: deque[tuple[float, float]] = deque([(now, 0.0)])
 
     def take(self, now: float) -> float | None:
@@ -40,6 +41,12 @@ class Processor:
         uptime = now - self._booted
         done = [work - max(0.0, free - now) for work, free in zip(self._work, self._free_at, strict=True)]
         return [seconds + self._idle * max(0.0, uptime - seconds) for seconds in done]
+
+    def idled(self, now: float) -> list[float]:
+        """Seconds that each CPU has idled since boot. Never less than before: a counter that falls by a rounding error, as the difference
+        of two sums does under full load, reads as a reset of the counter."""
+        self._idled = [max(old, self.uptime(now) - busy) for old, busy in zip(self._idled, self.busy(now), strict=True)]
+        return list(self._idled)
 
     def uptime(self, now: float) -> float:
         """Seconds since boot."""
