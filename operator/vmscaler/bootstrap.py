@@ -24,7 +24,7 @@ from vmscaler.adapters.clock import SystemClock
 from vmscaler.adapters.effects import LeasedEffects
 from vmscaler.adapters.gateway_certificate import GatewayCertificate, ensure_certificate
 from vmscaler.adapters.jenkins.templates import load_templates
-from vmscaler.adapters.kube import KubeClient, Lease, from_kubeconfig, in_cluster
+from vmscaler.adapters.kube import KubeClient, LeaseLock, from_kubeconfig, in_cluster
 from vmscaler.adapters.metrics import Metrics
 from vmscaler.adapters.network.probe import NetworkProbe
 from vmscaler.adapters.systems import SiteSystems
@@ -67,7 +67,7 @@ class Assembly:
     """Everything joined; entry/run.py makes it live."""
 
     api_client: Any
-    lease: Lease
+    lease: LeaseLock
     metrics: Metrics
     clock: Clock
     certificate: GatewayCertificate
@@ -86,7 +86,7 @@ async def assemble(settings: Settings, wrappers: Wrappers | None = None) -> Asyn
     clock, metrics = SystemClock(), Metrics()
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(api_client(settings))
-        lease = Lease(client, settings.namespace, LEASE, identity=_identity(), duration=settings.lease_seconds, on_lost=_end_at_once)
+        lease = LeaseLock(client, settings.namespace, LEASE, _identity(), clock, on_lost=_end_at_once, duration=settings.lease_seconds)
         log.info("waiting for the Lease", namespace=settings.namespace, name=LEASE)
         await lease.acquire()
         stack.push_async_callback(lease.release)
@@ -174,7 +174,7 @@ def _identity() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def _end_at_once() -> None:
+def _end_at_once(reason: str) -> None:
     """The Lease is lost: another process may act now, so this one ends without waiting for anything."""
-    log.error("the operator's Lease is lost: ending at once")
+    log.error("the operator's Lease is lost: ending at once", reason=reason)
     os._exit(LOST_LEASE_EXIT)

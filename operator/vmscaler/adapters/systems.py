@@ -12,7 +12,8 @@ import structlog
 from vmscaler.adapters.alertmanager import AlertmanagerClient
 from vmscaler.adapters.bigip import BigIpClient
 from vmscaler.adapters.jenkins import JenkinsClient
-from vmscaler.adapters.monitoring_host import MonitoringHostsClient
+from vmscaler.adapters.monitoring_host import SshKey, SshMonitoringHosts
+from vmscaler.adapters.monitoring_http import Endpoint
 from vmscaler.adapters.prometheus import PrometheusClient
 from vmscaler.adapters.vsphere import VSphereClient
 from vmscaler.api.site import Site
@@ -53,23 +54,20 @@ class SiteSystems:
 
     async def _secrets(self, site: Site) -> dict[str, dict[str, str]]:
         spec = site.spec
-        wanted = {
+        wanted: dict[str, tuple[str, ...]] = {
             spec.vcenter.credentials_secret_ref.name: ("username", "password"),
             spec.bigip.credentials_secret_ref.name: ("username", "password"),
             spec.jenkins.credentials_secret_ref.name: ("username", "token"),
         }
-        for host in (*spec.prometheus.hosts, *spec.alertmanager.hosts):
-            wanted[host.ssh.credentials_secret_ref.name] = ("privateKey",)  # type: ignore[assignment]
+        for name in _ssh_secrets(site):
+            wanted[name] = (*wanted.get(name, ()), "privateKey")
         found = {}
         for name, keys in wanted.items():
             try:
                 data = await self._kube.get_secret(name)
             except NotFound as error:
-                raise Rejected(
-                    "kubernetes",
-                    "SecretNotFound",
-                    f"there is no Secret {name!r} in the operator's namespace: create it with {', '.join(keys)}",
-                ) from error
+                said = f"there is no Secret {name!r} in the operator's namespace: create it with {', '.join(keys)}"
+                raise Rejected("kubernetes", "SecretNotFound", said) from error
             missing = [key for key in keys if not data.get(key)]
             if missing:
                 raise Rejected("kubernetes", "SecretIncomplete", f"Secret {name!r} lacks {', '.join(missing)}: add it")
@@ -89,9 +87,14 @@ class SiteSystems:
                 spec.bigip.urls, bigip["username"], bigip["password"], spec.bigip.login_provider, spec.bigip.ca_bundle, effects
             ),
             jenkins=JenkinsClient(spec.jenkins.url, jenkins["username"], jenkins["token"], effects, ca=spec.jenkins.ca_bundle),
-            prometheus=PrometheusClient(spec.prometheus.hosts),
-            alertmanager=AlertmanagerClient(spec.alertmanager.hosts),
-            hosts=MonitoringHostsClient(spec.prometheus.hosts, spec.alertmanager.hosts, secrets, effects),
+            prometheus=PrometheusClient([Endpoint(host.name, host.url, host.ca_bundle) for host in spec.prometheus.hosts]),
+            alertmanager=AlertmanagerClient([Endpoint(host.name, host.url, host.ca_bundle) for host in spec.alertmanager.hosts]),
+            hosts=SshMonitoringHosts(
+                spec.prometheus.hosts,
+                spec.alertmanager.hosts,
+                keys={name: SshKey(secrets[name]["privateKey"], secrets[name].get("passphrase")) for name in _ssh_secrets(site)},
+                effects=effects,
+            ),
         )
 
     def _close_later(self, systems: Systems) -> None:
@@ -112,9 +115,14 @@ class SiteSystems:
         self._cache.clear()
 
 
+def _ssh_secrets(site: Site) -> list[str]:
+    logins = [host.ssh for host in site.spec.prometheus.hosts] + [host.ssh for host in site.spec.alertmanager.hosts]
+    return [login.credentials_secret_ref.name for login in logins]
+
+
 async def close_systems(systems: Systems) -> None:
     """Log out everywhere; what cannot be reached is left to its time-out."""
-    for client in (systems.vsphere, systems.bigip, systems.jenkins, systems.hosts):
+    for client in (systems.vsphere, systems.bigip, systems.jenkins, systems.hosts, systems.prometheus, systems.alertmanager):
         try:
             async with asyncio.timeout(5):
                 await client.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import ssl
+import threading
 from datetime import datetime, timedelta
 
 import kopf
@@ -40,18 +42,36 @@ async def run(settings: Settings, wrappers: Wrappers | None = None) -> None:
             parts.metrics.resync_at.set(now.timestamp())
 
         background = [
-            asyncio.create_task(parts.lease.keep(), name="lease"),
             asyncio.create_task(parts.queue.run(), name="work-queue"),
             asyncio.create_task(resync_forever(parts.context, settings.resync_seconds, beat), name="resync"),
         ]
         stack.push_async_callback(_cancel, background)
         log.info("operating", namespace=settings.namespace, gateway=settings.gateway_url, resync_seconds=settings.resync_seconds)
-        await _watch(parts)
+        watch = asyncio.create_task(_watch(parts), name="watch")
+        background.append(watch)
+        ended = asyncio.create_task(_until_signal(), name="signal")
+        done, _ = await asyncio.wait([*background, ended], return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        for task in done - {ended}:
+            task.result()
+            raise RuntimeError(f"{task.get_name()} ended")
+
+
+async def _until_signal() -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, stopped.set)
+    await stopped.wait()
 
 
 async def _watch(parts: Assembly) -> None:
-    """kopf's watches until a signal: kopf takes SIGTERM and SIGINT."""
+    """kopf's watches, until cancelled. They live in a thread with a loop of its own: kopf cancels every task of its loop when it ends,
+    and a busy reconcile never delays a watch. Raises what ends kopf (a watch that failed for good: facts of kopf, Stream errors)."""
+    loop, stop = asyncio.get_running_loop(), threading.Event()
     configuration = parts.api_client.configuration
+
+    def wake(kind: str, namespace: str | None, name: str) -> None:
+        loop.call_soon_threadsafe(parts.queue.wake, kind, namespace, name)
 
     async def connection() -> kopf.ConnectionInfo:
         # Asked again at a 401: a pod's token is rotated by the kubelet.
@@ -64,12 +84,17 @@ async def _watch(parts: Assembly) -> None:
             private_key_path=configuration.key_file,
         )
 
-    await kopf.operator(
-        registry=make_registry(parts.queue.wake, connection),
-        settings=make_settings(),
-        clusterwide=True,
-        standalone=True,
-    )
+    def watch() -> None:
+        registry, chosen = make_registry(wake, connection), make_settings()
+        asyncio.run(kopf.operator(registry=registry, settings=chosen, clusterwide=True, standalone=True, stop_flag=stop))
+
+    watching = loop.run_in_executor(None, watch)
+    try:
+        await asyncio.shield(watching)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([watching], timeout=10)
+        raise
 
 
 async def _serve(

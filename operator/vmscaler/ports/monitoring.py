@@ -32,6 +32,10 @@ class AlertmanagerApi(Protocol):
         """Active alerts whose labels equal these."""
         ...
 
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
 
 class PrometheusApi(Protocol):
     """Prometheus' HTTP API. Raises Retryable, Untrusted."""
@@ -46,6 +50,10 @@ class PrometheusApi(Protocol):
 
     async def targets_up(self, job: str) -> dict[str, bool]:
         """instance -> healthy, of the active targets of this job label."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
         ...
 
 
