@@ -1,0 +1,275 @@
+"""The BIG-IP adapter on the wire: tokens, connections, names, route domains, pairs. Faults: test_bigip_adapter_faults.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.bigip_adapter_bench import Gate, client_of, writes
+from tests.contract.bigip_bench import MEMBERS, USER, Bigip, bench, eventually
+
+from lab.bigip import system
+from lab.bigip.query import collection
+from lab.bigip.routing import Call, Router
+from vmscaler.adapters.bigip import login as login_module
+from vmscaler.ports.bigip import VirtualServer
+from vmscaler.ports.errors import Rejected, Retryable, Untrusted
+
+WEB = "/Common/web"
+GROUP = "/Common/failover"
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Bigip]:
+    async with bench(tmp_path) as running:
+        yield running
+
+
+async def test_one_token_is_used_and_given_back(lab: Bigip) -> None:
+    await lab.log_in()  # somebody else's, of the same user
+    async with client_of(lab) as client:
+        await asyncio.gather(*(client.pool(WEB) for _ in range(10)))
+        await client.add_member(WEB, "10.9.0.5", 80)
+        status = await lab.status()
+        assert (status["logins"], status["tokens"]) == (2, {USER: 2})
+        await client.close()
+        assert (await lab.status())["tokens"] == {USER: 1}
+        with pytest.raises(Retryable) as raised:
+            await client.pool(WEB)
+        assert raised.value.reason == "Closed"
+    assert (await lab.raw("GET", "/mgmt/tm/ltm/pool"))[0] == 200
+    assert (await lab.status())["logins"] == 2
+
+
+async def test_a_token_is_renewed_early_and_the_old_one_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_module, "EARLY", 0.0005)  # of 1200 s
+    async with bench(tmp_path) as lab, client_of(lab) as client:
+        await client.pool(WEB)
+
+        async def renewed() -> bool:
+            await client.pool(WEB)
+            return bool((await lab.status())["logins"] > 1)
+
+        await eventually(renewed, "a second log-in")
+        status = await lab.status()
+        assert status["tokens"] == {USER: 1}
+        assert status["logins"] < 5
+
+
+async def test_an_expired_token_is_renewed_once_for_all_who_wait(lab: Bigip) -> None:
+    async with client_of(lab) as client:
+        await client.pool(WEB)
+        await lab.faults(token_expired={"count": 1})
+        await asyncio.gather(*(client.pool(WEB) for _ in range(6)))
+        status = await lab.status()
+        assert (status["logins"], status["tokens"]) == (2, {USER: 1})
+        await lab.faults(token_expired={"count": 1, "methods": ["POST"]})
+        await client.add_member(WEB, "10.9.0.5", 80)
+        assert await writes(lab, "POST") == [("POST", MEMBERS, 200), ("POST", "/mgmt/tm/sys/config", 200)]
+        await lab.faults(restart={"for_s": 0.05})  # forgets all tokens
+
+        async def back() -> bool:
+            with contextlib.suppress(Retryable):
+                return bool((await client.pool(WEB)).members)
+            return False
+
+        await eventually(back, "the end of the restart")
+
+
+async def test_a_user_without_rights_leaves_no_tokens_behind(lab: Bigip) -> None:
+    async with client_of(lab) as client:
+        await lab.faults(token_expired=True)
+        for _ in range(3):
+            with pytest.raises(Untrusted) as raised:
+                await client.pool(WEB)
+            assert raised.value.reason == "LoginRefused" and "credentialsSecretRef" in raised.value.message
+        await lab.faults()
+        assert (await lab.status())["tokens"].get(USER, 0) <= 1
+
+
+async def test_a_refused_login_is_not_hammered(lab: Bigip) -> None:
+    async with client_of(lab, password="another-sample-password", login_pause=0.4) as client:
+        for _ in range(5):
+            with pytest.raises(Untrusted) as raised:
+                await client.pool(WEB)
+            assert raised.value.reason == "LoginRefused"
+            assert "Authentication failed." in raised.value.message and "another-sample" not in raised.value.message
+            assert 0 < raised.value.after <= 0.4
+        assert (await lab.status())["logins"] == 1
+
+        async def again() -> bool:
+            with pytest.raises(Untrusted):
+                await client.pool(WEB)
+            return bool((await lab.status())["logins"] == 2)
+
+        await eventually(again, "another try after the pause")
+
+
+async def test_too_many_tokens_are_told_and_left_alone(lab: Bigip) -> None:
+    for _ in range(100):
+        await lab.log_in()
+    async with client_of(lab) as client:
+        with pytest.raises(Retryable) as raised:
+            await client.pool(WEB)
+        assert raised.value.reason == "TooManyTokens"
+    assert (await lab.status())["tokens"] == {USER: 100}
+
+
+async def test_two_connections_at_most_and_one_write_at_a_time(lab: Bigip) -> None:
+    effects = Gate()
+    async with client_of(lab, effects=effects, timeout=0.5) as client:
+        await client.pool(WEB)
+        await lab.faults(latency_s=0.02)
+        reads = [client.pool(WEB) for _ in range(60)]  # more than the time-out together: waiting for one's turn is not timed
+        added = [client.add_member(WEB, f"10.9.0.{n}", 80) for n in range(1, 4)]
+        await asyncio.gather(*reads, *added)
+        status = await lab.status()
+    assert status["mostBusy"] == 2
+    assert effects.most_busy == 1
+    assert effects.operations == ["member.create", "config.save"] * 3
+
+
+async def test_route_domains_are_followed(tmp_path: Path) -> None:
+    pool = {"name": "web", "members": ["10.9.0.1%1:80", "10.9.0.2%1:80"]}
+    virtuals = [{"name": "vs-web", "destination": "192.0.2.10%1:443", "pool": "web"}]
+    async with bench(tmp_path, pools=[pool], virtualServers=virtuals) as lab, client_of(lab) as client:
+        assert [(m.name, m.address, m.port) for m in (await client.pool(WEB)).members] == [
+            ("10.9.0.1%1:80", "10.9.0.1", 80),
+            ("10.9.0.2%1:80", "10.9.0.2", 80),
+        ]
+        assert await client.virtual_servers(WEB) == [VirtualServer("/Common/vs-web", "192.0.2.10", 443, WEB)]
+        assert await client.member(WEB, "10.9.0.5:80") is None
+        added = await client.add_member(WEB, "10.9.0.5", 80)
+        assert (added.name, added.address) == ("10.9.0.5%1:80", "10.9.0.5")
+        assert await client.member(WEB, "10.9.0.5:80") == await client.member(WEB, "10.9.0.5%1:80") == added
+        assert await client.add_member(WEB, "10.9.0.5", 80) == added
+        await client.set_member(WEB, "10.9.0.5:80", session="user-enabled", state="user-up")
+        assert await client.current_connections(WEB, "10.9.0.5:80") == 0
+        await client.remove_member(WEB, "10.9.0.5:80")
+        await client.remove_node(WEB, "10.9.0.5")
+        assert sorted((await lab.status())["nodes"]) == ["/Common/10.9.0.1%1", "/Common/10.9.0.2%1"]
+        assert [path for _, path, _ in await writes(lab, "PATCH", "DELETE")] == [
+            f"{MEMBERS}/~Common~10.9.0.5%251:80",
+            f"{MEMBERS}/~Common~10.9.0.5%251:80",
+            "/mgmt/tm/ltm/node/~Common~10.9.0.5%251",
+        ]
+
+
+async def test_it_is_not_guessed_which_route_domain_is_meant(tmp_path: Path) -> None:
+    pool = {"name": "web", "members": ["10.9.0.1%1:80", "10.9.0.1%2:80", "10.9.0.1%2:81"]}
+    async with bench(tmp_path, pools=[pool]) as lab, client_of(lab) as client:
+        with pytest.raises(Rejected) as raised:
+            await client.member(WEB, "10.9.0.1:80")
+        assert raised.value.reason == "MemberAmbiguous"
+        found = await client.member(WEB, "10.9.0.1:81")
+        assert found is not None and found.name == "10.9.0.1%2:81"
+        assert (await client.add_member(WEB, "10.9.0.9", 80)).name == "10.9.0.9:80"
+
+
+async def test_names_are_escaped_and_old_answers_read(tmp_path: Path) -> None:
+    odd = "/acme/my app/we%b?a=1#x&y"
+    pools = [{"name": "web"}, {"name": odd, "monitor": "/Common/http"}]
+    async with bench(tmp_path, pools=pools, partitions=["acme"], monitorTrailingSpace=True) as lab, client_of(lab) as client:
+        pool = await client.pool(odd)
+        assert (pool.full_path, pool.monitor) == (odd, "/Common/http")
+        assert (await client.add_member(odd, "10.9.0.5", 80)).state == "checking"
+        assert (await lab.status())["pools"][odd]["members"].keys() == {"/acme/10.9.0.5:80"}
+        for name in ("/Common/../web", "/Common//web", "/Common/a\nb", "/web"):
+            with pytest.raises(Rejected) as raised:
+                await client.member(name, "10.9.0.5:80")
+            assert raised.value.reason == "NotAName"
+        with pytest.raises(Rejected):
+            await client.member(odd, "10.9.0.5:80/../../web")
+
+
+def _with_device_group(router: Router, device: system.System, *, auto: bool = False) -> None:
+    """The lab's device group as /mgmt/tm/cm/device-group lists it, among those that every device has."""
+
+    def groups(call: Call) -> dict[str, Any]:
+        listed = [("device_trust_group", "sync-only", "enabled"), ("gtm", "sync-only", "disabled")]
+        listed += [(str(device.group).rpartition("/")[2], "sync-failover", "enabled" if auto else "disabled")] if device.group else []
+        kind = "tm:cm:device-group:device-group"
+        items = [
+            {"kind": f"{kind}state", "name": name, "partition": "Common", "fullPath": f"/Common/{name}", "type": type_, "autoSync": sync}
+            for name, type_, sync in listed
+        ]
+        return collection(call, f"{kind}collectionstate", "/tm/cm/device-group", items)
+
+    router.add("GET", "tm/cm/device-group", groups)
+
+
+@contextlib.asynccontextmanager
+async def pair(folder: Path, monkeypatch: pytest.MonkeyPatch, *, auto: bool = False) -> AsyncIterator[tuple[Bigip, Bigip]]:
+    """Two units; the second is standby. They share no configuration: a test sees which one was asked."""
+    add_routes = system.add_routes
+
+    def more_routes(router: Router, device: system.System) -> None:
+        add_routes(router, device)
+        _with_device_group(router, device, auto=auto)
+
+    monkeypatch.setattr(system, "add_routes", more_routes)
+    (folder / "a").mkdir()
+    (folder / "b").mkdir()
+    async with (
+        bench(folder / "a", hostname="a.example", peer="b.example", deviceGroup=GROUP) as a,
+        bench(folder / "b", hostname="b.example", peer="a.example", deviceGroup=GROUP) as b,
+    ):
+        await b.faults(standby=True)
+        yield a, b
+
+
+async def test_a_pair_is_written_to_at_its_active_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = Gate()
+    async with pair(tmp_path, monkeypatch) as (a, b), client_of(b, a, effects=effects) as client:
+        assert (await client.add_member(WEB, "10.9.0.5", 80)).name == "10.9.0.5:80"
+        assert (await client.pool(WEB)).members != ()
+        assert (len(await writes(a)), await writes(b)) == (3, [])
+        await a.faults(standby=True)
+        await b.faults()
+        await client.add_member(WEB, "10.9.0.6", 80)
+        assert (len(await writes(a)), len(await writes(b))) == (3, 3)
+        assert [m.name for m in (await client.pool(WEB)).members] == ["10.9.0.6:80"]
+        await b.faults(standby=True)
+        with pytest.raises(Retryable) as raised:
+            await client.add_member(WEB, "10.9.0.7", 80)
+        assert raised.value.reason == "NoActiveUnit" and "failover" in raised.value.message
+    assert effects.operations == ["member.create", "config.save", "config.sync"] * 2
+    assert {target for _, operation, target in effects.calls if operation == "config.sync"} == {GROUP}
+
+
+async def test_one_of_a_pair_may_be_down_but_not_the_active_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pair(tmp_path, monkeypatch) as (a, b), client_of(b, a) as client:
+        await b.faults(http_503=True)
+        assert await client.about() == "16.1.4"
+        assert (await client.add_member(WEB, "10.9.0.5", 80)).name == "10.9.0.5:80"
+        assert len((await client.pool(WEB)).members) == 1
+        await b.faults(standby=True)
+        await a.faults(http_503=True)
+        with pytest.raises(Retryable) as raised:
+            await client.add_member(WEB, "10.9.0.6", 80)
+        assert raised.value.reason == "BigIpBusy"
+        with pytest.raises(Retryable):
+            await client.pool(WEB)
+        assert await writes(b) == []
+
+
+async def test_every_change_is_synchronised_and_a_drain_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = Gate()
+    async with pair(tmp_path, monkeypatch) as (a, b), client_of(a, b, effects=effects) as client:
+        await client.add_member(WEB, "10.9.0.5", 80)
+        effects.calls.clear()
+        await client.set_member(WEB, "10.9.0.5:80", session="user-disabled", state="user-down")
+        assert effects.operations == ["member.patch", "config.sync"]
+        status = await a.status()
+        assert (status["syncStatus"], status["saved"]) == ("In Sync", False)
+
+
+async def test_a_group_that_synchronises_by_itself_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = Gate()
+    async with pair(tmp_path, monkeypatch, auto=True) as (a, b), client_of(a, b, effects=effects) as client:
+        await client.add_member(WEB, "10.9.0.5", 80)
+    assert effects.operations == ["member.create", "config.save"]
