@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from lab import controlplane
+from lab import controlplane, vcenter
 from lab.controlplane import ControlPlane
+from lab.gobuild import build
 
 
 def pytest_configure() -> None:
@@ -18,16 +20,27 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
+BUILDS: dict[str, Callable[[], Awaitable[Path]]] = {
+    "control_plane": controlplane.binary,
+    "lab_vcenter": lambda: build(vcenter.SOURCE, name="vcenter"),
+}
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtestloop(session: pytest.Session) -> object:
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     # Compiling takes minutes on a new machine: not inside the first test's time limit, and where it can be seen.
-    wanted = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)
-    if wanted and not session.config.option.collectonly:
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if not session.config.option.collectonly:
         capture = session.config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            asyncio.run(controlplane.binary())
+        with capture.global_and_fixture_disabled(), asyncio.Runner() as runner:
+            for name in BUILDS.keys() & wanted:
+                runner.run(_built(name))
         asyncio.set_event_loop(None)
     return (yield)
+
+
+async def _built(name: str) -> None:
+    await BUILDS[name]()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

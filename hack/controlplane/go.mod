@@ -152,6 +152,7 @@ require (
 )
 
 // Kubernetes requires its staging modules at v0.0.0; these are the releases that belong to v1.36.3.
+// To move on: the versions here and above (etcd: that of go.etcd.io/etcd/client/v3 there), then go mod tidy.
 replace (
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.3

@@ -48,8 +48,16 @@ type record struct {
 func main() {
 	path := flag.String("config", "", "a JSON file; see the type config")
 	flag.Parse()
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	// Both ends of a dying parent come at about the same time, so neither may make the other deadly: signals stay caught
+	// (signal.NotifyContext would let go of them once its context is cancelled).
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-signals
+		cancel()
+	}()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent, which holds the other end
 		cancel()

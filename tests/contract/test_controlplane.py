@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import psutil
 import pytest
+import pytest_asyncio
 
 from lab.controlplane import SOURCE, Cluster, ControlPlane, existing_cluster, kubernetes_version
 from lab.kubectl import KubectlError, kubectl
@@ -92,6 +93,16 @@ async def namespace(control_plane: ControlPlane) -> AsyncIterator[str]:
     await control_plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def doomed_namespace(control_plane: ControlPlane) -> str:
+    """Deleted before the first test and looked for in the last: the controller grants each namespace 5 s of grace."""
+    name = f"cp-doomed-{uuid.uuid4().hex[:8]}"
+    await control_plane.kubectl("create", "namespace", name)
+    await control_plane.apply_objects(config_map(name, "inside"))
+    await control_plane.kubectl("delete", "namespace", name, "--wait=false")
+    return name
+
+
 async def test_the_version_is_stamped(control_plane: ControlPlane) -> None:
     wanted = kubernetes_version(await asyncio.to_thread((SOURCE / "go.mod").read_text))
     server = json.loads(await control_plane.kubectl("version", "-o", "json"))["serverVersion"]
@@ -132,13 +143,6 @@ async def test_deleting_in_the_foreground_ends(control_plane: ControlPlane, name
     # Argo CD's way to prune. Without a collector this hangs for ever.
     await control_plane.kubectl("delete", "configmap", "owner", "-n", namespace, "--cascade=foreground", "--timeout=40s")
     assert await gone(control_plane, "configmap", "owned", "-n", namespace)
-
-
-async def test_a_namespace_goes_with_what_is_in_it(control_plane: ControlPlane, namespace: str) -> None:
-    await control_plane.apply_objects(config_map(namespace, "inside"))
-    await control_plane.kubectl("delete", "namespace", namespace, "--timeout=40s")
-    assert await gone(control_plane, "namespace", namespace)
-    assert await gone(control_plane, "configmap", "inside", "-n", namespace)
 
 
 async def test_aggregated_roles_follow_their_parts(control_plane: ControlPlane, namespace: str) -> None:
@@ -218,7 +222,7 @@ async def test_control_port(control_plane: ControlPlane) -> None:
             assert (answer.status, (await answer.json())["known"]) == (400, [])
 
 
-async def test_a_kept_data_folder_survives_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kept_data_folder_survives_a_crash_and_nothing_else_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "kept"
     # Sockets have a short limit on their paths, which is why they are not below pytest's.
     with tempfile.TemporaryDirectory(prefix="vmscaler-test-") as short:
@@ -229,11 +233,17 @@ async def test_a_kept_data_folder_survives_a_crash(tmp_path: Path, monkeypatch: 
             await ControlPlane(tmp_path, data=data).start()
         await first.part.kill()
         assert os.listdir(short)  # noqa: PTH208 - a killed process cannot tidy up
-        async with ControlPlane(tmp_path, data=data) as second:
-            assert len(os.listdir(short)) == 1  # noqa: PTH208 - the next one does
-            assert (second.server, second.ca) == (first.server, first.ca)
-            # The old administrator's file is as good as the new one's.
-            assert "kept" in await kubectl(first.kubeconfig, "get", "configmaps", "-n", "default")
+        second = await ControlPlane(tmp_path / "second", data=data).start()
+        assert len(os.listdir(short)) == 1  # noqa: PTH208 - the next one does
+        assert (second.server, second.ca) == (first.server, first.ca)
+        # The old administrator's file is as good as the new one's.
+        assert "kept" in await kubectl(first.kubeconfig, "get", "configmaps", "-n", "default")
+        # A dying parent is told twice: by the end of stdin and by a signal, which must not cut the tidying short.
+        process = psutil.Process(second.part.pid)
+        stopping = asyncio.create_task(second.stop())
+        await eventually(lambda: "Shutting down" in second.part.log.read_text(), "it is about to end")
+        process.terminate()
+        await stopping
         assert os.listdir(short) == []  # noqa: PTH208
 
 
@@ -281,3 +291,9 @@ async def test_the_token_is_a_secret_kept_in_private_files(control_plane: Contro
     data = Path(control_plane.part.record["data"])
     for path in [data, *(data / "identity").iterdir(), control_plane.kubeconfig]:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+async def test_a_namespace_goes_with_what_is_in_it(control_plane: ControlPlane, doomed_namespace: str) -> None:
+    await control_plane.kubectl("wait", "--for=delete", f"namespace/{doomed_namespace}", "--timeout=40s")
+    assert await gone(control_plane, "namespace", doomed_namespace)
+    assert await gone(control_plane, "configmap", "inside", "-n", doomed_namespace)
