@@ -43,6 +43,18 @@ class KubeApi:
         """Absent is fine."""
         await self._send("DELETE", f"{_path(obj)}/{obj['metadata']['name']}", {}, dry=False)
 
+    async def may(self, user: str, verb: str, resource: str, namespace: str | None, name: str = "") -> bool:
+        """Whether RBAC lets the user (a SubjectAccessReview). `resource`: [group|]resource[/subresource]."""
+        group, _, rest = resource.rpartition("|")
+        kind, _, sub = rest.partition("/")
+        where = {"verb": verb, "group": group, "resource": kind, "subresource": sub, "name": name, "namespace": namespace or ""}
+        groups = ["system:serviceaccounts", "system:authenticated"]
+        review = {"kind": "SubjectAccessReview", "spec": {"user": user, "groups": groups, "resourceAttributes": where}}
+        review["apiVersion"] = "authorization.k8s.io/v1"
+        status, answer = await self._send("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review, dry=False)
+        assert status == 201, answer
+        return bool(answer["status"]["allowed"])
+
     async def _send(self, method: str, path: str, body: Json, dry: bool, insert: dict[str, str] | None = None) -> tuple[int, Json]:
         query = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry else {})}
         # ASCII: an unpaired surrogate travels as an escape.

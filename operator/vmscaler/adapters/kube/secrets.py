@@ -17,7 +17,7 @@ class SecretStore:
 
     def __init__(self, rest: Rest, namespace: str, effects: Effects) -> None:
         self._rest = rest
-        self._path = f"/api/v1/namespaces/{segment(namespace)}/secrets"
+        self._namespace = namespace
         self._effects = effects
 
     async def get(self, name: str) -> dict[str, str]:
@@ -38,7 +38,8 @@ class SecretStore:
             "metadata": {"name": segment(name), "labels": labels, "annotations": annotations},
             "data": _encoded(data),
         }
-        await self._effects.write(SYSTEM, "secret.create", name, lambda: self._rest.call("POST", self._path, body=body))
+        path = self._path
+        await self._effects.write(SYSTEM, "secret.create", name, lambda: self._rest.call("POST", path, body=body))
 
     async def patch(self, name: str, data: dict[str, str]) -> None:
         path, body = self._of(name), {"data": _encoded(data)}
@@ -52,6 +53,11 @@ class SecretStore:
                 return
 
         await self._effects.write(SYSTEM, "secret.delete", name, delete)
+
+    @property
+    def _path(self) -> str:
+        # Not in the constructor: a client that only reads our kinds has no namespace of its own.
+        return f"/api/v1/namespaces/{segment(self._namespace)}/secrets"
 
     def _of(self, name: str) -> str:
         return f"{self._path}/{segment(name)}"
