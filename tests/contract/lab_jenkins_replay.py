@@ -44,7 +44,7 @@ if os.environ.get("JOB_NAME") in {gated!r}:
     while int(open(gates + "/open").read() or 0) < number:
         time.sleep(0.02)
 else:
-    time.sleep(float(sys.argv[1]) * {scale})
+    time.sleep(float(sys.argv[1]) * (1 if os.environ.get("JOB_NAME") in {unscaled!r} else {scale}))
 """
 
 
@@ -97,13 +97,13 @@ def credential_xml(identity: str, secret: str, username: str = "") -> str:
     return f"<{kind}>{start}<secret>{escape(secret)}</secret></{kind}>"
 
 
-def write_sleep(folder: Path, gates: Path, gated: list[str], scale: float) -> Path:
+def write_sleep(folder: Path, gates: Path, gated: list[str], scale: float, unscaled: tuple[str, ...] = ()) -> Path:
     """A `sleep` for the agent's PATH: of gated jobs it waits for the test, of others it is `scale` times as long."""
     folder.mkdir()
     gates.mkdir()
     (gates / "open").write_text("0")
     tool = folder / "sleep"
-    tool.write_text(_SLEEP.format(python=sys.executable, gates=str(gates), gated=gated, scale=scale))
+    tool.write_text(_SLEEP.format(python=sys.executable, gates=str(gates), gated=gated, scale=scale, unscaled=unscaled))
     tool.chmod(0o755)
     return folder
 
@@ -336,8 +336,15 @@ def _value(key: str, text: str) -> str:
 def console_differences(want: str, have: str) -> list[str]:
     """The order of lines between two `[Pipeline]` lines is not compared: a shell's pipe writes its trace in any order."""
     a, b = (_blocks(_UUID.sub("UUID", text)) for text in (want, have))
-    found = [line for x, y in zip(a, b, strict=False) if x != y for line in _changed(x, y, "console")]
+    pairs = [(x, y) for x, y in zip(a, b, strict=False) if _words(x) != _words(y)]
+    found = [line for x, y in pairs for line in _changed(x, y, "console")]
     return [*found, f"console: {len(a)} blocks -> {len(b)}"] if len(a) != len(b) else found
+
+
+def _words(block: list[str]) -> list[str]:
+    """The traces of a pipe's two shells may also mix within a line; how many shells say "Terminated" is chance."""
+    words = re.split(r"[\s+]+", " ".join(dict.fromkeys(block) if "Terminated" in block else block))
+    return sorted(word for word in words if word)
 
 
 def _blocks(text: str) -> list[list[str]]:

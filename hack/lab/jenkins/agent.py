@@ -48,6 +48,7 @@ class Agent:
         self._path_map = path_map
         self._stop_again = stop_again
         self._cookies: dict[int, str] = {}
+        self._kills: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def say(self, **message: Any) -> None:
@@ -65,11 +66,12 @@ class Agent:
         """Start what one line asks for."""
         if message["op"] == "term":
             cookie = self._cookies.get(message["id"])
-            task = asyncio.create_task(send_term(cookie, self._stop_again)) if cookie else None
+            if cookie is None:
+                return
+            task = asyncio.create_task(send_term(cookie, self._stop_again))
+            self._kills[message["id"]] = task
         else:
             task = asyncio.create_task(self._sh(message) if message["op"] == "sh" else self._file(message))
-        if task is None:
-            return
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -120,6 +122,8 @@ class Agent:
                     break
                 await asyncio.sleep(_POLL_S)
         await process.wait()
+        if kill := self._kills.pop(step, None):
+            await kill  # the step ends when TERM was sent to all, twice to who takes his time (12 e11-py: post began at 347)
         _wrappers.discard(process.pid)
         stdout = out.read_text(errors="surrogateescape") if message["stdout"] and out.exists() else ""
         self.say(id=step, exit=int(result.read_text()), stdout=stdout)
@@ -161,6 +165,10 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 def _lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -174,10 +182,14 @@ async def send_term(cookie: str, patience: float) -> None:
     In the order of Jenkins' ProcessTree: of each matching process the children first, each awaited for up to `patience` seconds. So a shell's child is
     gone before the shell gets TERM (its trap does not run), and a child that takes its time gets TERM again (proven/README.md section 6).
     """
+    for pid in family(cookie):
+        await _term_tree(pid, patience)
+
+
+def family(cookie: str) -> list[int]:
+    """The processes of one step, ascending."""
     mark = f"JENKINS_SERVER_COOKIE={cookie}".encode()
-    for pid in processes():
-        if mark in _environment(pid):
-            await _term_tree(pid, patience)
+    return [pid for pid in processes() if mark in _environment(pid) and _lives(pid)]
 
 
 async def _term_tree(pid: int, patience: float) -> None:
@@ -191,7 +203,7 @@ async def _term_tree(pid: int, patience: float) -> None:
     while asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(pause)  # first of all: the parent shell has to see its child's end before it gets TERM itself
         reap_orphans()
-        if pid not in processes():
+        if not _exists(pid):
             return
         pause = min(pause * 2, 0.5)
 

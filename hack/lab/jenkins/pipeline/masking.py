@@ -37,16 +37,15 @@ class MaskedWriter:
 
     def write(self, text: str) -> None:
         """Pass on what is complete."""
-        if self._masks is None:
-            self._write(text)
-            return
-        whole, end, rest = (self._rest + text).rpartition("\n")
-        self._rest = rest
+        whole, end, self._rest = (self._rest + text).rpartition("\n")
         if end:
-            self._write("\n".join(self._masks.sub(MASK, line) for line in whole.split("\n")) + "\n")
+            self._write("\n".join(self._masked(line) for line in whole.split("\n")) + "\n")
 
     def flush(self) -> None:
-        """Pass on a last line without its end."""
-        if self._rest and self._masks is not None:
-            self._write(self._masks.sub(MASK, self._rest))
+        """Pass on a last line without its end; Jenkins ends it."""
+        if self._rest:
+            self._write(self._masked(self._rest) + "\n")
         self._rest = ""
+
+    def _masked(self, line: str) -> str:
+        return self._masks.sub(MASK, line) if self._masks else line
