@@ -16,6 +16,7 @@ from lab.bigip import system
 from lab.bigip.query import collection
 from lab.bigip.routing import Call, Router
 from vmscaler.adapters.bigip import login as login_module
+from vmscaler.adapters.bigip import units as units_module
 from vmscaler.ports.bigip import VirtualServer
 from vmscaler.ports.errors import Rejected, Retryable, Untrusted
 
@@ -160,13 +161,14 @@ async def test_route_domains_are_followed(tmp_path: Path) -> None:
 
 
 async def test_it_is_not_guessed_which_route_domain_is_meant(tmp_path: Path) -> None:
-    pool = {"name": "web", "members": ["10.9.0.1%1:80", "10.9.0.1%2:80", "10.9.0.1%2:81"]}
+    pool = {"name": "web", "members": ["10.9.0.1%1:80", "10.9.0.1%2:80", "10.9.0.1%2:81", "10.9.0.2%1:80", "10.9.0.2:80"]}
     async with bench(tmp_path, pools=[pool]) as lab, client_of(lab) as client:
         with pytest.raises(Rejected) as raised:
             await client.member(WEB, "10.9.0.1:80")
         assert raised.value.reason == "MemberAmbiguous"
         found = await client.member(WEB, "10.9.0.1:81")
         assert found is not None and found.name == "10.9.0.1%2:81"
+        assert (await client.add_member(WEB, "10.9.0.2", 80)).name == "10.9.0.2:80", "the one of this very name"
         assert (await client.add_member(WEB, "10.9.0.9", 80)).name == "10.9.0.9:80"
 
 
@@ -255,6 +257,27 @@ async def test_one_of_a_pair_may_be_down_but_not_the_active_one(tmp_path: Path, 
         with pytest.raises(Retryable):
             await client.pool(WEB)
         assert await writes(b) == []
+
+
+async def test_reads_follow_a_failover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units_module, "_BELIEVED_SECONDS", 0.2)
+    async with pair(tmp_path, monkeypatch) as (a, b), client_of(a, b) as client:
+        await client.add_member(WEB, "10.9.0.5", 80)
+        assert len((await client.pool(WEB)).members) == 1
+        await a.faults(standby=True)
+        await b.faults()
+
+        async def followed() -> bool:
+            return (await client.pool(WEB)).members == ()
+
+        await eventually(followed, "reads from the other unit")
+        monkeypatch.setattr(units_module, "_BELIEVED_SECONDS", 3600)
+        await client.remove_member(WEB, "10.9.0.77:80")  # a look at who is active, believed for an hour
+        await b.faults(http_503=True)
+        await a.faults()
+        with pytest.raises(Retryable):
+            await client.pool(WEB)
+        assert len((await client.pool(WEB)).members) == 1
 
 
 async def test_every_change_is_synchronised_and_a_drain_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
