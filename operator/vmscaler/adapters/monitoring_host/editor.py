@@ -50,6 +50,13 @@ class FileChange:
         return (self.old.content if self.old else None) != self.new
 
 
+@dataclass(frozen=True)
+class _Edit:
+    before: YamlFile
+    edit: Callable[[YamlFile], YamlFile]
+    after: YamlFile
+
+
 def safe_name(file_name: str) -> str:
     """The name, if it is one of ours and cannot lead anywhere. Raises Rejected(NotAccessible)."""
     if len(file_name) > 240 or not _FILE_NAME.match(file_name):
@@ -67,18 +74,24 @@ class Editor:
     def __init__(self, files: RemoteFiles, effects: Effects, threads: ThreadPoolExecutor) -> None:
         self.files, self._effects, self._threads = files, effects, threads
         self.name = files.shell.name
-        self._known: dict[str, YamlFile] = {}
+        self._last: dict[str, _Edit] = {}
         self._written: dict[str, str] = {}
 
     async def spliced(self, path: str, content: bytes, edit: Callable[[YamlFile], YamlFile]) -> bytes:
-        """The edited content, made in a thread; a parsed file is kept for the next look. Raises Rejected(StyleNotSupported)."""
-        known = self._known.get(path)
-        file = known if known is not None and known.content == content else YamlFile(content)
+        """The edited content, made in a thread. What was parsed last is kept: a large file costs one parse per edit, not four.
+
+        Raises Rejected(StyleNotSupported).
+        """
+        file = YamlFile(content)
+        if last := self._last.get(path):
+            if content == last.before.content and edit == last.edit:
+                return last.after.content
+            file = next((known for known in (last.after, last.before) if known.content == content), file)
         try:
             edited = await asyncio.get_running_loop().run_in_executor(self._threads, edit, file)
         except StyleNotSupported as error:
             raise Rejected(SYSTEM, "StyleNotSupported", f"{self.name}: {path}: {error}. The file was left as it is") from None
-        self._known[path] = edited
+        self._last[path] = _Edit(file, edit, edited)
         return edited.content
 
     async def stage(self, change: FileChange) -> str:
