@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import secrets as random
 import shutil
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -215,6 +216,14 @@ class DataCentre:
         await cluster.apply(ROOT / "deploy" / "namespace.yaml", ROOT / "deploy" / "samples" / "namespace.yaml")
         await cluster.apply(ROOT / "deploy" / "rbac.yaml", ROOT / "deploy" / "tenant-roles.yaml")
         await cluster.apply_objects(*resources.secrets(self._ran()))
+
+    def jenkins_login(self) -> aiohttp.BasicAuth:
+        """The API token of the lab's Jenkins, for what a person does there."""
+        return aiohttp.BasicAuth("svc-vmscaler", self._passwords["jenkins-token"])
+
+    def client_context(self) -> ssl.SSLContext:
+        """TLS that trusts the CA of this run alone."""
+        return ssl.create_default_context(cadata=self.ca.pem)
 
     async def control(self, part: str, method: str, path: str, body: Any = None) -> Any:
         """Call a part's control port. Raises PartError with its answer."""

@@ -72,7 +72,7 @@ class VSphereClient:
         """A VM by reference. Raises NotFound."""
 
         def read(content: Any) -> VmInfo:
-            obj = vim.VirtualMachine(mo_ref, content._stub)
+            obj = vim.VirtualMachine(mo_ref, content.searchIndex._stub)
             return vm_info(obj, one(content, obj, vim.VirtualMachine, VM_PATHS))
 
         return await self._session.call(f"read {mo_ref}", read)
@@ -81,7 +81,7 @@ class VSphereClient:
         """Queued and running clone tasks of the template."""
 
         def read(content: Any) -> list[TaskInfo]:
-            template = vim.VirtualMachine(template_mo_ref, content._stub)
+            template = vim.VirtualMachine(template_mo_ref, content.searchIndex._stub)
             tasks = one(content, template, vim.VirtualMachine, ("recentTask",)).get("recentTask") or []
             found = []
             for task in tasks:
@@ -119,7 +119,7 @@ class VSphereClient:
         target = f"{order.folder}/{order.name}"
 
         def prepare(content: Any) -> tuple[Any, Any, Any]:
-            template = vim.VirtualMachine(order.template_mo_ref, content._stub)
+            template = vim.VirtualMachine(order.template_mo_ref, content.searchIndex._stub)
             where = _folder(content, order.folder)
             if content.searchIndex.FindChild(where, order.name) is not None:
                 raise Conflict(SYSTEM, "DuplicateName", f"{target} exists")
@@ -135,14 +135,14 @@ class VSphereClient:
     async def task(self, key: str) -> TaskInfo:
         """A task's state. Raises NotFound where vCenter has forgotten it."""
         return await self._session.call(
-            f"read task {key}", lambda content: task_info(one(content, vim.Task(key, content._stub), vim.Task, TASK_PATHS))
+            f"read task {key}", lambda content: task_info(one(content, vim.Task(key, content.searchIndex._stub), vim.Task, TASK_PATHS))
         )
 
     async def power_on(self, mo_ref: str) -> None:
         """Power on and wait; already on is fine. Raises NotFound, Rejected."""
 
         def on(content: Any) -> None:
-            vm = vim.VirtualMachine(mo_ref, content._stub)
+            vm = vim.VirtualMachine(mo_ref, content.searchIndex._stub)
             if str(one(content, vm, vim.VirtualMachine, ("runtime.powerState",)).get("runtime.powerState")) != "poweredOn":
                 _wait(content, vm.PowerOnVM_Task(), f"power on {mo_ref}")
 
@@ -152,7 +152,7 @@ class VSphereClient:
         """Power off if needed and destroy, after a last look at the marks. Absent is fine. Raises Rejected(NotOurs)."""
 
         def look(content: Any) -> VmInfo:
-            vm = vim.VirtualMachine(mo_ref, content._stub)
+            vm = vim.VirtualMachine(mo_ref, content.searchIndex._stub)
             info = vm_info(vm, one(content, vm, vim.VirtualMachine, VM_PATHS))
             if not ours(info.guestinfo, expected_guestinfo):
                 raise Rejected(SYSTEM, "NotOurs", f"{info.name} ({mo_ref}) does not carry our marks: it is left alone")
@@ -160,11 +160,11 @@ class VSphereClient:
 
         def power_off(content: Any) -> None:
             look(content)
-            _wait(content, vim.VirtualMachine(mo_ref, content._stub).PowerOffVM_Task(), f"power off {mo_ref}")
+            _wait(content, vim.VirtualMachine(mo_ref, content.searchIndex._stub).PowerOffVM_Task(), f"power off {mo_ref}")
 
         def destroy(content: Any) -> None:
             look(content)
-            _wait(content, vim.VirtualMachine(mo_ref, content._stub).Destroy_Task(), f"destroy {mo_ref}")
+            _wait(content, vim.VirtualMachine(mo_ref, content.searchIndex._stub).Destroy_Task(), f"destroy {mo_ref}")
 
         try:
             if (await self._session.call(f"read {mo_ref}", look)).powered_on:

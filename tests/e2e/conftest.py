@@ -1,0 +1,38 @@
+"""One data centre with its operator for all end-to-end tests of a run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from tests.e2e.bench import Bench
+
+from lab.datacentre import DataCentre
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    """A Site that is Ready; no policy yet."""
+    folder: Path = tmp_path_factory.mktemp("dc")
+    dc = DataCentre(folder, boot_seconds=1.0)
+    try:
+        await dc.start()
+        await dc.start_operator()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+            bench = Bench(dc, http)
+            bench.original = {name: await bench.hosts_file(name) for name in ("prometheus", "alertmanager")}
+            await dc.apply_site()
+            yield bench
+    finally:
+        await dc.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def healed(bench: Bench) -> AsyncIterator[None]:
+    """No fault outlives its test."""
+    yield
+    for part in ("vcenter", "guests", "bigip", "jenkins", "monitoring"):
+        await bench.dc.faults(part, {})
