@@ -212,3 +212,10 @@ def test_a_status_is_cut_not_refused() -> None:
     assert len(Instances(names=[str(number) for number in range(5000)]).names) == 1000
     with pytest.raises(ValueError, match="should match pattern"):
         PolicyRef(namespace="a b", name="x", uid="1")
+
+
+@pytest.mark.parametrize("kind", KINDS[:3], ids=lambda kind: kind.KIND)
+def test_what_people_write_is_explained(kind: type[Resource[Any, Any]]) -> None:
+    whole = schema_of(kind)["properties"]["spec"]
+    unsaid = [path for path, node, _ in nodes(whole, "spec") if "description" not in node and not path.endswith("[]")]
+    assert unsaid == [], "give the field a description: kubectl explain shows it"

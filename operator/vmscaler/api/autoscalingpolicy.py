@@ -74,23 +74,23 @@ class Exporter(StrEnum):
 class Service(Model):
     """The service's name (in job, rules and VM names) and the one that people read. Default: the policy's name."""
 
-    name: ServiceName
-    display_name: Text = ""
+    name: ServiceName = Field(description="In jobs, rules and VM names.")
+    display_name: Text = Field(default="", description="For people.")
 
 
 class TemplateRef(Model):
     """A VmTemplate; the namespace defaults to the policy's."""
 
-    name: DnsName
-    namespace: DnsLabel | None = None
+    name: DnsName = Field(description="The VmTemplate's name.")
+    namespace: DnsLabel | None = Field(default=None, description="Its namespace, where it is shared with this one; default: the policy's.")
 
 
 class Trigger(Model):
     """A PromQL expression of the tenant's own (needs the site's grant). Not acted on yet: refused with a condition."""
 
-    name: DnsLabel
-    expr: Annotated[LongText, Field(min_length=1)]
-    duration: Duration = "5m"
+    name: DnsLabel = Field(description="In the alert that it raises.")
+    expr: Annotated[LongText, Field(min_length=1)] = Field(description="Fires while it returns anything.")
+    duration: Duration = Field(default="5m", description="How long it must hold; default 5m.")
 
 
 class Monitoring(Model):
@@ -108,13 +108,15 @@ class Monitoring(Model):
 
     prometheus_job: Annotated[Text, Field(min_length=1)] = Field(description="The job label that the existing VMs' series have.")
     match_labels: Labels = Field(default={}, description="More labels that select the service where one job covers a fleet.")
-    metrics_port: Port = 9100
+    metrics_port: Port = Field(default=9100, description="The port of the exporter on the VMs.")
     exporter: Exporter = Exporter.NODE
     cpu_threshold: Percent | None = Field(default=80, description="Percent of CPU in use, averaged over the service; 0 switches it off.")
     memory_threshold: Percent | None = Field(default=None, description="Percent of memory in use; none by default, 0 is none.")
     window: PositiveDuration = Field(default="1m", description="The window of rate() under the CPU figure.")
     duration: Duration = Field(default="5m", description="How long a threshold must be exceeded.")
-    triggers: Annotated[list[Trigger], Field(max_length=8), ListKey("name")] = []
+    triggers: Annotated[list[Trigger], Field(max_length=8), ListKey("name")] = Field(
+        default=[], description="PromQL of your own, where the site grants it."
+    )
 
     @field_validator("cpu_threshold", "memory_threshold")
     @classmethod
@@ -138,7 +140,7 @@ class Scaling(Model):
         default=1, description="VMs made by one scale-out."
     )
     scale_in_step: Annotated[int, Field(ge=1, le=20)] = Field(default=1, description="VMs removed by one scale-in (a later version).")
-    cooldown_period: Duration = "300s"
+    cooldown_period: Duration = Field(default="300s", description="How long nothing is done after a scaling.")
 
 
 class F5(Model):
@@ -146,13 +148,13 @@ class F5(Model):
 
     pool_name: PoolName = Field(description="Full path, or a name in /Common.")
     vip: IpV4 | None = Field(default=None, description="Checked against the virtual servers that use the pool.")
-    vip_port: Port | None = None
+    vip_port: Port | None = Field(default=None, description="The port of the virtual server.")
     member_port: Port | None = Field(default=None, description="Default: the port that the pool's members share.")
     health_check_path: Annotated[
         str,
         StringConstraints(pattern=r"^/[A-Za-z0-9._~/\-?=&%]*$", max_length=256),
         Says("write a path that begins with '/', percent-encoded, e.g. /health"),
-    ] = "/"
+    ] = Field(default="/", description="Asked of a new VM before it joins the pool.")
 
 
 class IpPool(Model):
@@ -179,9 +181,9 @@ class IpPool(Model):
         )
     )
 
-    start: IpV4
-    end: IpV4
-    subnet: Cidr
+    start: IpV4 = Field(description="The first address.")
+    end: IpV4 = Field(description="The last address.")
+    subnet: Cidr = Field(description="The subnet that both lie in.")
 
 
 class PolicyNetwork(Model):
@@ -199,16 +201,16 @@ class PolicyNetwork(Model):
 
     name: DnsLabel | None = Field(default=None, description="Default: the site's network that contains the range.")
     ip_pool: IpPool
-    vlan: Annotated[int, Field(ge=0, le=4094)] | None = None
-    gateway: IpV4 | None = None
+    vlan: Annotated[int, Field(ge=0, le=4094)] | None = Field(default=None, description="Compared with the network's.")
+    gateway: IpV4 | None = Field(default=None, description="Compared with the network's.")
 
 
 class Placement(Model):
     """Where new VMs live in vCenter. Defaults: the template's folder's neighbour, pool and datastore."""
 
-    resource_pool: InventoryPath | None = None
-    datastore: InventoryName | None = None
-    folder: InventoryPath | None = None
+    resource_pool: InventoryPath | None = Field(default=None, description="Inventory path of a resource pool.")
+    datastore: InventoryName | None = Field(default=None, description="Name of a datastore.")
+    folder: InventoryPath | None = Field(default=None, description="Inventory path of the VM folder; made if it is not there.")
     customization: InventoryName | None = Field(
         default=None, description="Name of a customization specification; default: Linux with a fixed address."
     )
@@ -217,24 +219,24 @@ class Placement(Model):
 class Timeouts(Model):
     """How long each action may take."""
 
-    clone: PositiveDuration = "30m"
-    boot: PositiveDuration = "10m"
-    health: PositiveDuration = "5m"
-    member: PositiveDuration = "5m"
-    drain: Duration = "5m"
+    clone: PositiveDuration = Field(default="30m", description="From the order to the finished clone.")
+    boot: PositiveDuration = Field(default="10m", description="From power-on to an address.")
+    health: PositiveDuration = Field(default="5m", description="Until the health check answers well.")
+    member: PositiveDuration = Field(default="5m", description="Until the BIG-IP sees the member up.")
+    drain: Duration = Field(default="5m", description="For connections to end before a VM is removed.")
+
+
+JobName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=120),
+    Says("use lower-case letters, digits and '-', with a letter or digit at both ends"),
+]
 
 
 class PolicyJenkins(Model):
     """The job's name; default autoscale-{customer}-{service}."""
 
-    job_name: (
-        Annotated[
-            str,
-            StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=120),
-            Says("use lower-case letters, digits and '-', with a letter or digit at both ends"),
-        ]
-        | None
-    ) = None
+    job_name: JobName | None = Field(default=None, description="A name of your own; must begin with what the site grants.")
 
 
 class AutoscalingPolicySpec(Model):

@@ -197,13 +197,13 @@ Conditions = Annotated[list[Condition], Field(max_length=32), ListKey("type")]
 class NameRef(Model):
     """A reference to an object by name (cluster-scoped, or in the same namespace)."""
 
-    name: DnsName
+    name: DnsName = Field(description="The object's name.")
 
 
 class SecretRef(Model):
     """A Secret in the operator's namespace."""
 
-    name: DnsName
+    name: DnsName = Field(description="The Secret's name.")
 
 
 class PolicyRef(Model):

@@ -41,19 +41,21 @@ from vmscaler.api.monitoringhosts import Ssh as Ssh
 class VCenter(Model):
     """The vCenter of the site. The Secret has the keys `username` and `password`."""
 
-    url: HttpsUrl
+    url: HttpsUrl = Field(description="Its URL, e.g. https://vcenter.example.org.")
     credentials_secret_ref: SecretRef
-    ca_bundle: Pem
+    ca_bundle: Pem = Field(description="PEM of the CA that signed its certificate; nothing is sent where this check fails.")
     datacenter: Annotated[Text, Field(min_length=1)] = Field(description="The datacenter's name; inventory paths begin with it.")
 
 
 class BigIp(Model):
     """One BIG-IP, or an active/standby pair. The Secret has the keys `username` and `password`."""
 
-    urls: Annotated[list[HttpsUrl], Field(min_length=1, max_length=2)]
+    urls: Annotated[list[HttpsUrl], Field(min_length=1, max_length=2)] = Field(
+        description="The URL of the unit, or of both units of a pair."
+    )
     credentials_secret_ref: SecretRef
-    ca_bundle: Pem
-    login_provider: Text = "tmos"
+    ca_bundle: Pem = Field(description="PEM of the CA (or both CAs) that signed the certificates.")
+    login_provider: Text = Field(default="tmos", description="The name of the log-in provider (tmos, or that of a remote directory).")
 
 
 class Jenkins(Model):
@@ -61,7 +63,7 @@ class Jenkins(Model):
 
     model_config = ConfigDict(json_schema_extra=rules(CA_FOR_HTTPS))
 
-    url: Url
+    url: Url = Field(description="Its URL as the operator sees it, with the path if it has one.")
     credentials_secret_ref: SecretRef
     ca_bundle: Pem | None = Field(default=None, description="PEM; required for an https URL.")
     hook_url: Url | None = Field(default=None, description="Jenkins' URL as Alertmanager sees it; default: url.")
@@ -74,7 +76,7 @@ class Jenkins(Model):
         str,
         StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.\-]*)?$", max_length=63),
         Says("write one label of letters, digits and '_.-' that begins with a letter, digit or '_'"),
-    ] = ""
+    ] = Field(default="", description="The label of the agents that builds run on; none: any agent.")
 
 
 class Network(Model):
@@ -98,17 +100,19 @@ class Network(Model):
         )
     )
 
-    name: DnsLabel
-    port_group: Annotated[Text, Field(min_length=1)]
-    vlan: Annotated[int, Field(ge=0, le=4094)] | None = None
-    cidr: Cidr
-    gateway: IpV4 | None = None
-    dns_servers: Annotated[list[IpV4], Field(max_length=4)] = []
+    name: DnsLabel = Field(description="The name that policies and grants use.")
+    port_group: Annotated[Text, Field(min_length=1)] = Field(description="The port group's name in vCenter.")
+    vlan: Annotated[int, Field(ge=0, le=4094)] | None = Field(
+        default=None, description="For people, and compared with a policy that names one."
+    )
+    cidr: Cidr = Field(description="The whole subnet.")
+    gateway: IpV4 | None = Field(default=None, description="The default gateway that new VMs get.")
+    dns_servers: Annotated[list[IpV4], Field(max_length=4)] = Field(default=[], description="The DNS servers that new VMs get.")
     domain: Annotated[
         str,
         StringConstraints(pattern=r"^([a-z0-9][a-z0-9.\-]*)?$", max_length=253),
         Says("write a DNS domain in lower case, e.g. example.org"),
-    ] = ""
+    ] = Field(default="", description="The DNS domain that new VMs get.")
     reserved: Annotated[list[IpV4], Field(max_length=256)] = Field(default=[], description="Never handed out.")
 
 
@@ -123,28 +127,31 @@ class ProbeMethod(StrEnum):
 class AddressProbes(Model):
     """How a free address is told from one in use."""
 
-    methods: Annotated[list[ProbeMethod], Field(max_length=3)] = [
-        ProbeMethod.INVENTORY,
-        ProbeMethod.ICMP,
-        ProbeMethod.TCP,
-    ]
-    tcp_ports: Annotated[list[Port], Field(max_length=8)] = [22, 80, 443, 3389]
-    timeout: PositiveDuration = "1s"
+    methods: Annotated[list[ProbeMethod], Field(max_length=3)] = Field(
+        default=[
+            ProbeMethod.INVENTORY,
+            ProbeMethod.ICMP,
+            ProbeMethod.TCP,
+        ],
+        description="What is asked before an address is taken.",
+    )
+    tcp_ports: Annotated[list[Port], Field(max_length=8)] = Field(default=[22, 80, 443, 3389], description="Ports that are tried with TCP.")
+    timeout: PositiveDuration = Field(default="1s", description="How long each answer is awaited.")
 
 
 class Caps(Model):
     """How much is done at once on this site."""
 
-    clones: Annotated[int, Field(ge=1, le=64)] = 4
-    bigip_writes: Annotated[int, Field(ge=1, le=2)] = 1
-    builds: Annotated[int, Field(ge=1, le=64)] = 8
+    clones: Annotated[int, Field(ge=1, le=64)] = Field(default=4, description="Clones at once.")
+    bigip_writes: Annotated[int, Field(ge=1, le=2)] = Field(default=1, description="Writes to the BIG-IP at once.")
+    builds: Annotated[int, Field(ge=1, le=64)] = Field(default=8, description="Builds of our jobs at once.")
 
 
 class NetworkGrant(Model):
     """A network that a tenant may use, and the part of it (whole, where no range is given)."""
 
-    name: DnsLabel
-    ranges: Annotated[list[Cidr], Field(max_length=16)] = []
+    name: DnsLabel = Field(description="The name of one of networks.")
+    ranges: Annotated[list[Cidr], Field(max_length=16)] = Field(default=[], description="Parts of it; none: all of it.")
 
 
 PoolGrant = Annotated[
@@ -157,19 +164,21 @@ PoolGrant = Annotated[
 class Tenant(Model):
     """A grant: these namespaces may use this site within these limits."""
 
-    namespaces: Annotated[list[DnsLabel], Field(min_length=1, max_length=64)]
+    namespaces: Annotated[list[DnsLabel], Field(min_length=1, max_length=64)] = Field(description="The namespaces that this grant is for.")
     folders: Annotated[list[InventoryPath], Field(max_length=16)] = Field(
         default=[], description="Template and VM folders; what is below them is granted too."
     )
-    networks: Annotated[list[NetworkGrant], Field(max_length=16), ListKey("name")] = []
+    networks: Annotated[list[NetworkGrant], Field(max_length=16), ListKey("name")] = Field(
+        default=[], description="Networks that addresses may be taken from."
+    )
     pools: Annotated[list[PoolGrant], Field(max_length=64)] = Field(
         default=[], description="Full paths of BIG-IP pools; a trailing * stands for the rest of the name."
     )
     job_prefix: Annotated[
         str, StringConstraints(pattern=r"^([a-z0-9][a-z0-9\-]*)?$", max_length=63), Says("use lower-case letters, digits and '-'")
-    ] = "autoscale-"
+    ] = Field(default="autoscale-", description="What the names of Jenkins jobs must begin with.")
     promql: bool = Field(default=False, description="Whether the tenant may write PromQL of its own.")
-    max_instances: Annotated[int, Field(ge=0, le=10000)] = 100
+    max_instances: Annotated[int, Field(ge=0, le=10000)] = Field(default=100, description="The cap on a policy's maxInstances.")
 
 
 class SiteSpec(Model):
@@ -185,7 +194,7 @@ class SiteSpec(Model):
         )
     )
 
-    display_name: Text = ""
+    display_name: Text = Field(default="", description="For people.")
     installation: Annotated[DnsLabel, immutable("the installation's name")] = Field(
         description="The immutable name of this installation: VMs are marked with it."
     )
@@ -202,11 +211,11 @@ class SiteSpec(Model):
             "self.all(a, self.all(b, a.name == b.name || !isCIDR(a.cidr) || !isCIDR(b.cidr) || !cidr(a.cidr).containsCIDR(b.cidr)))",
             "two networks overlap: give each a cidr of its own (a network that several sites share is named in one of them only)",
         ),
-    ]
+    ] = Field(description="Networks in which VMs get addresses.")
     address_probes: AddressProbes = AddressProbes()
     address_quarantine: Duration = Field(default="10m", description="How long an address rests after a VM used it.")
     caps: Caps = Caps()
-    tenants: Annotated[list[Tenant], Field(max_length=64)] = []
+    tenants: Annotated[list[Tenant], Field(max_length=64)] = Field(default=[], description="Who may use this site, and what of it.")
 
 
 class SystemStatus(Model):

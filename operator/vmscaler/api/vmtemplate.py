@@ -34,7 +34,7 @@ class SourceMethod(StrEnum):
 class SourceVm(Model):
     """The VM that a template is made from."""
 
-    inventory_path: InventoryPath
+    inventory_path: InventoryPath = Field(description="The VM's inventory path.")
     method: SourceMethod = SourceMethod.CLONE
 
 
@@ -46,8 +46,8 @@ class VmTemplateSpec(Model):
         description="The template's inventory path, e.g. /DC0/vm/templates/tmpl-web. It is adopted, never changed."
     )
     source: SourceVm | None = Field(default=None, description="Make the template from this VM. Not acted on yet: refused with a condition.")
-    description: Text = ""
-    version_notes: LongText = ""
+    description: Text = Field(default="", description="For people.")
+    version_notes: LongText = Field(default="", description="For people: what changed from version to version.")
     shared_with: Annotated[list[DnsLabel], Field(max_length=64)] = Field(
         default=[], description="Other namespaces whose policies may use it."
     )
