@@ -1,4 +1,4 @@
-"""Pipelines in the lab's Jenkins: the trials of ../shared/recordings/jenkins/12 and the table of proven/README.md.
+"""Pipelines in the lab's Jenkins: the trials of ../shared/recordings/jenkins/12.
 
 12's pipelines run all at once. Sleeps of the pipelines and Jenkins' own waits (20 s until a process is given up, 60 s of grace after a time limit, 5 s
 until TERM is sent again, 15 s until the forced end is offered) are all a twentieth as long; the time limits
@@ -16,15 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.lab_jenkins_replay import (
-    ADMIN,
-    RECORDINGS,
-    Lab,
-    console_differences,
-    job_xml,
-    trigger_xml,
-    write_sleep,
-)
+from tests.contract.lab_jenkins_compare import console_differences
+from tests.contract.lab_jenkins_replay import ADMIN, RECORDINGS, Lab, job_xml, trigger_xml, write_sleep
 
 from lab.process import Part
 
@@ -43,7 +36,7 @@ REFUSED = {
 # What needs something else than a run from beginning to end.
 ELSEWHERE = {
     "e12-rb #1": "recorded across a restart",
-    "e11-py #1": "its Python script is not in the recordings; test_a_step_that_takes_its_time does the same",
+    "e11-py #1": "its Python script is not in the recordings; test_lab_jenkins_proven.py has one that does the same",
     "e4b #4": "the recording is cut in the middle of a value",
 }
 # (trial, pattern of the difference, reason)
@@ -55,7 +48,6 @@ DIFFERENCES = [
     ),
     ("e5-O #1", r"^console: [+-] \[\$\{UPL\}\]", "the same, with each letter moved by tr"),
     ("e5-ign #1", r"^console: [+-] After \d+s process did not stop$", "the wait is a twentieth"),
-    ("e3-mask #1", r"^console: [+-] Masking supported", "the order of the names is chance there"),
 ]
 _HOOK = {"status": "firing", "commonLabels": {"service": "web"}}
 _EVIL = {
@@ -198,134 +190,3 @@ async def test_each_recorded_trial_ends_as_there(lab: Lab) -> None:
     assert not stale, f"listed, but the lab now does as recorded: {stale}"
     names = {trial["name"] for trial in trials()}
     assert names >= REFUSED.keys() | ELSEWHERE.keys()
-
-
-def install_stub(lab: Lab) -> Path:
-    """proven/stub-step.sh where the Jenkinsfile expects it; `path_map` leads there."""
-    stub = lab.folder / "vjh" / "stub"
-    stub.mkdir(parents=True)
-    script = (RECORDINGS / "proven" / "stub-step.sh").read_text().replace("/var/jenkins_home", str(lab.folder / "vjh"))
-    (stub / "step").write_text(script)
-    (stub / "step").chmod(0o755)
-    return stub
-
-
-PROVEN = [
-    # mode, stopped at, result, description, steps: the table of proven/README.md
-    ("accept", None, "SUCCESS", "web-out-{n}", "claim allocate clone verify join finish report"),
-    ("refuse", None, "NOT_BUILT", "cooldown: 40 s left", "claim report"),
-    ("crash", None, "FAILURE", None, "claim report rollback"),
-    ("fail-clone", None, "FAILURE", "web-out-{n}", "claim allocate clone report rollback"),
-    ("slow-clone", "clone", "ABORTED", "web-out-{n}", "claim allocate clone report rollback"),
-    ("slow-claim", "claim", "ABORTED", None, "claim report rollback"),
-]
-
-
-def run_proven(lab: Lab) -> None:
-    stub = install_stub(lab)
-    lab.credential("sample-hook-token", "sample-hook-secret")
-    lab.credential("sample-gateway-token", "sample-gateway-secret")
-    config = (RECORDINGS / "proven" / "config.xml").read_text()
-    assert (RECORDINGS / "proven" / "Jenkinsfile").read_text() in config  # as it is
-    lab.create("autoscale-acme-web", config)
-    job, headers = "job/autoscale-acme-web", {"Authorization": "Bearer sample-hook-secret"}
-    payload = {"status": "firing", "commonLabels": {"alertname": "VmscalerHighCpu", "service": "web"}}
-
-    def hook() -> None:
-        answer = lab.api.post(f"{lab.url}generic-webhook-trigger/invoke", json=payload, headers=headers, timeout=30)
-        assert answer.json()["jobs"]["autoscale-acme-web"]["triggered"]
-
-    for number, (mode, stopped_at, result, description, steps) in enumerate(PROVEN, 1):
-        (stub / "mode").write_text(mode)
-        (stub / "log").write_text("")
-        lab.close_gates()
-        hook()
-        if stopped_at:
-            lab.open_gates(1)
-            lab.console_has(f"{job}/{number}", "tick 2\n")
-            lab.call("POST", f"{job}/{number}/stop")
-        lab.settled()
-        build = lab.call("GET", f"{job}/{number}/api/json").json()
-        assert (build["result"], build["description"]) == (result, description and description.format(n=number)), mode
-        ran = [line.split()[2] for line in (stub / "log").read_text().splitlines() if "tick" not in line]
-        assert " ".join(ran) == steps, mode
-        assert "sample-gateway-secret" not in lab.console(f"{job}/{number}")
-        log = lab.folder / "home" / "jobs" / "autoscale-acme-web" / "builds" / str(number) / "log"
-        assert b"token=****" in log.read_bytes()
-    (stub / "mode").write_text("accept")
-    for _ in range(8):
-        hook()
-    lab.settled()
-    builds = lab.call("GET", f"{job}/api/json?tree=builds[number,queueId,result]{{0,8}}").json()["builds"]
-    assert [b["result"] for b in builds] == ["SUCCESS"] * 8
-    assert [b["queueId"] for b in builds] == sorted((b["queueId"] for b in builds), reverse=True)
-    lab.call("POST", f"{job}/build")
-    lab.settled()
-    assert "status= service= " in lab.console(f"{job}/lastBuild")  # by API: no hook variables
-
-
-async def test_the_proven_job_runs_unmodified(lab: Lab) -> None:
-    await asyncio.to_thread(run_proven, lab)
-
-
-_STEP = """\
-import signal, sys, time
-def gone(*_):
-    with open("terms", "a") as file: file.write("TERM\\n")
-    if len(open("terms").read().splitlines()) == 1:
-        time.sleep(0.4); sys.exit(1)
-signal.signal(signal.SIGTERM, gone)
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
-async def test_a_step_that_takes_its_time_gets_term_again_and_ends_before_rollback(lab: Lab) -> None:
-    """proven/README.md section 6 (e11-py), at a twentieth of the waits."""
-
-    def work() -> None:
-        (lab.folder / "step.py").write_text(_STEP)
-        command = f"python3 -S {lab.folder}/step.py; echo never"
-        body = f"steps {{ sh '{command}' }} }} }}\n post {{ aborted {{ sh 'cat terms; pgrep -f [s]tep.py || echo no child' }} }}"
-        lab.create("slow-step", job_xml(f"pipeline {{ agent any\n stages {{ stage('a') {{ {body} }}"))
-        lab.call("POST", "job/slow-step/build")
-        lab.console_has("job/slow-step/1", "ready\n")
-        lab.call("POST", "job/slow-step/1/stop")
-        lab.settled()
-        console = lab.console("job/slow-step/1")
-        assert console.splitlines().count("TERM") == 2, console
-        assert "\nno child\n" in console, console
-
-    await asyncio.to_thread(work)
-
-
-async def test_while_post_runs_the_result_is_set_and_it_builds(lab: Lab) -> None:
-    def work() -> None:
-        script = "pipeline { agent any\n stages { stage('a') { steps { sh 'exit 7' } } }\n post { failure { sh 'sleep 20' } } }"
-        lab.create("autoscale-acme-web", job_xml(script))
-        lab.call("POST", "job/autoscale-acme-web/build")
-        lab.console_has("job/autoscale-acme-web/1", "+ sleep 20")
-        build = lab.call("GET", "job/autoscale-acme-web/1/api/json?tree=result,building").json()
-        assert (build["result"], build["building"]) == ("FAILURE", True)
-        lab.open_gates(1)
-        lab.settled()
-
-    await asyncio.to_thread(work)
-
-
-async def test_a_shell_that_dies_as_a_whole_goes_unnoticed(lab: Lab) -> None:
-    """proven/README.md section 7: the build stays `building`; stop ends it."""
-
-    def work() -> None:
-        script = "pipeline { agent any\n stages { stage('a') { steps { sh 'kill -9 $PPID; kill -9 $$' } } } }"
-        lab.create("lost", job_xml(script))
-        lab.call("POST", "job/lost/build")
-        lab.console_has("job/lost/1", "+ kill -9")
-        assert lab.call("GET", "job/lost/1/api/json?tree=building").json()["building"]
-        lab.call("POST", "job/lost/1/stop")
-        lab.settled()
-        console = lab.console("job/lost/1")
-        assert "After 3s process did not stop" in console
-        assert console.endswith("Finished: ABORTED\n")
-
-    await asyncio.to_thread(work)

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -78,9 +79,19 @@ class Jobs:
             web.get(f"{_JOB}/api/json", self._info),
             web.get(f"{_JOB}/config.xml", self._config),
             web.get(f"{_JOB}/description", self._description),
+            web.get(_JOB, self._to_page),
+            web.get(f"{_JOB}/", self._page),
+            web.get(f"{_JOB}/configure", self._page),
             web.delete(f"{_JOB}/", self._http_delete),
             *(web.post(f"{_JOB}/{name}", handler) for name, handler in posts.items()),
         ]
+
+    async def _to_page(self, request: web.Request) -> web.Response:
+        return pages.redirect(f"/job/{quote(self.find(request).name)}/")
+
+    async def _page(self, request: web.Request) -> web.Response:
+        """Where redirects lead; clients such as python-jenkins follow them."""
+        return pages.page(200, f"{self.find(request).name} [Jenkins]", f"Status {self.find(request).name}")
 
     async def _create(self, request: web.Request) -> web.Response:
         name = request.query.get("name", "")
@@ -104,7 +115,7 @@ class Jobs:
             return pages.refused(f"No such job: {source}")
         job = self._by_name[name.lower()] = Job(name, original.text, self._home, self.root_url)
         job.held_back = True
-        return pages.redirect(f"/job/{name}/configure")
+        return pages.redirect(f"/job/{quote(name)}/configure")
 
     async def _check_name(self, request: web.Request) -> web.Response:
         answer = pages.page(200, None, name_problem(request.query.get("value", "")) or "")
@@ -169,7 +180,7 @@ class Jobs:
         for build in job.builds.values():
             build.log = job.folder / "builds" / str(build.number) / "log"
         self._by_name[new.lower()] = job
-        return pages.redirect(f"/job/{new}")
+        return pages.redirect(f"/job/{quote(new)}")
 
     async def _enable(self, request: web.Request) -> web.Response:
         return self._switch(self.find(request), off=False)
@@ -181,7 +192,7 @@ class Jobs:
         job.disable(off)
         if off:
             self._runner.queue.cancel_job(job)
-        return pages.redirect(f"/job/{job.name}/")
+        return pages.redirect(f"/job/{quote(job.name)}/")
 
     def _queued(self, request: web.Request, job: Job, parameters: list[ParameterValue] | None) -> web.Response:
         delay_text = request.query.get("delay", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from aiohttp import web
 
 from lab.jenkins import console, pages
@@ -25,6 +27,7 @@ class Runs:
     def routes(self) -> list[web.RouteDef]:
         """All of them."""
         return [
+            web.get(f"{_BUILD}/", self._page),
             web.get(f"{_BUILD}/api/json", self._info),
             web.get(f"{_BUILD}/consoleText", self._console),
             web.get(f"{_BUILD}/logText/progressiveText", self._progressive),
@@ -44,7 +47,12 @@ class Runs:
 
     @staticmethod
     def _back(build: Build) -> web.Response:
-        return pages.redirect(f"/job/{build.job.name}/{build.number}/")
+        return pages.redirect(f"/job/{quote(build.job.name)}/{build.number}/")
+
+    async def _page(self, request: web.Request) -> web.Response:
+        """Where stop's redirect leads; clients such as python-jenkins follow it."""
+        build = self._find(request)
+        return pages.page(200, f"{build.job.name} {build.display_name} [Jenkins]", f"Build {build.display_name}")
 
     async def _info(self, request: web.Request) -> web.Response:
         build = self._find(request)
@@ -93,4 +101,4 @@ class Runs:
     async def _delete(self, request: web.Request) -> web.Response:
         build = self._find(request)
         build.job.forget(build)
-        return pages.redirect(f"/job/{build.job.name}/")
+        return pages.redirect(f"/job/{quote(build.job.name)}/")

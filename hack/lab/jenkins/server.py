@@ -128,7 +128,7 @@ class Jenkins:
             await self._site.stop()
             self._site = None
             if self._runner.server is not None:
-                self._runner.server.pre_shutdown()  # idle keep-alive connections end too
+                await self._runner.server.shutdown(0.1)  # connections that are open end too
         elif not self.faults.get("down") and self._site is None:
             await self._listen()
 
