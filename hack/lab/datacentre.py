@@ -217,9 +217,9 @@ class DataCentre:
         await cluster.apply(ROOT / "deploy" / "rbac.yaml", ROOT / "deploy" / "tenant-roles.yaml")
         await cluster.apply_objects(*resources.secrets(self._ran()))
 
-    def jenkins_login(self) -> aiohttp.BasicAuth:
-        """The API token of the lab's Jenkins, for what a person does there."""
-        return aiohttp.BasicAuth("svc-vmscaler", self._passwords["jenkins-token"])
+    def jenkins_login(self) -> dict[str, str]:
+        """Headers with the API token of the lab's Jenkins, for what a person does there."""
+        return {"Authorization": aiohttp.encode_basic_auth("svc-vmscaler", self._passwords["jenkins-token"])}
 
     def client_context(self) -> ssl.SSLContext:
         """TLS that trusts the CA of this run alone."""

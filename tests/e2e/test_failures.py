@@ -60,9 +60,8 @@ async def _abort(bench: Bench, policy: str) -> None:
 
     await bench.until(f"{policy} verifies", verifying, 60)
     record = bench.dc.parts["jenkins"].record
-    user = bench.dc.jenkins_login()
     url = f"{record['url'].rstrip('/')}/job/autoscale-acme-{policy}/1/stop"
-    async with bench.http.post(url, auth=user, ssl=bench.dc.client_context(), allow_redirects=False) as answer:
+    async with bench.http.post(url, headers=bench.dc.jenkins_login(), ssl=bench.dc.client_context(), allow_redirects=False) as answer:
         assert answer.status in (200, 302), answer.status
 
 
