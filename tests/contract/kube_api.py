@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
+import uuid
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any
 
@@ -43,6 +46,16 @@ class KubeApi:
         """Absent is fine."""
         await self._send("DELETE", f"{_path(obj)}/{obj['metadata']['name']}", {}, dry=False)
 
+    async def make_namespace(self, name: str) -> None:
+        """A namespace of a test's own."""
+        whole = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        status, answer = await self._send("POST", "/api/v1/namespaces", whole, dry=False)
+        assert status == 201, answer
+
+    async def drop_namespace(self, name: str) -> None:
+        """Ask for its end; nobody waits for it."""
+        await self._send("DELETE", f"/api/v1/namespaces/{name}", {}, dry=False)
+
     async def may(self, user: str, verb: str, resource: str, namespace: str | None, name: str = "") -> bool:
         """Whether RBAC lets the user (a SubjectAccessReview). `resource`: [group|]resource[/subresource]."""
         group, _, rest = resource.rpartition("|")
@@ -68,6 +81,18 @@ class KubeApi:
 def _path(obj: Json) -> str:
     namespace = obj["metadata"].get("namespace")
     return f"/apis/{API_VERSION}/{f'namespaces/{namespace}/' if namespace else ''}{_PLURAL[obj['kind']]}"
+
+
+@contextlib.asynccontextmanager
+async def temporary_namespace(cluster: ControlPlane, prefix: str) -> AsyncIterator[str]:
+    """`<prefix>-<something>`, as long as the context lasts."""
+    name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+    async with KubeApi(cluster) as api:
+        await api.make_namespace(name)
+        try:
+            yield name
+        finally:
+            await api.drop_namespace(name)
 
 
 def causes(answer: Json) -> dict[str, str]:

@@ -14,11 +14,17 @@ from vmscaler.api.meta import FINALIZER, GROUP, NameRef, ObjectMeta
 ROOT = Path(__file__).resolve().parents[2]
 
 
+_applied: set[str] = set()
+
+
 async def apply_crds(cluster: ControlPlane) -> None:
-    """Apply crds/ and wait until they are served. Again is harmless."""
+    """Apply crds/ and wait until they are served; once for each cluster of a run."""
+    if cluster.server in _applied:
+        return
     await cluster.apply(ROOT / "crds")
     names = [f"crd/{kind.PLURAL}.{GROUP}" for kind in KINDS]
     await cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    _applied.add(cluster.server)
 
 
 class RealClock:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import copy
 import re
 import unicodedata
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from tests.contract.crd_samples import SPECS, manifest
-from tests.contract.kube_api import KubeApi
+from tests.contract.kube_api import KubeApi, temporary_namespace
 from tests.contract.kube_bench import apply_crds
 
 from lab.controlplane import ControlPlane
@@ -125,10 +124,8 @@ def limit(kind: str, path: Path) -> int:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def namespace(control_plane: ControlPlane) -> AsyncIterator[str]:
     await apply_crds(control_plane)
-    name = f"hostile-{uuid.uuid4().hex[:8]}"
-    await control_plane.kubectl("create", "namespace", name)
-    yield name
-    await control_plane.kubectl("delete", "namespace", name, "--wait=false")
+    async with temporary_namespace(control_plane, "hostile") as name:
+        yield name
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from tests.contract.crd_samples import PEM, SPECS, manifest
-from tests.contract.kube_api import KubeApi, causes
+from tests.contract.kube_api import KubeApi, causes, temporary_namespace
 from tests.contract.kube_bench import apply_crds
 
 from lab.controlplane import ControlPlane
@@ -148,10 +147,8 @@ def spoiled(spec: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def namespace(control_plane: ControlPlane) -> AsyncIterator[str]:
     await apply_crds(control_plane)
-    name = f"refusals-{uuid.uuid4().hex[:8]}"
-    await control_plane.kubectl("create", "namespace", name)
-    yield name
-    await control_plane.kubectl("delete", "namespace", name, "--wait=false")
+    async with temporary_namespace(control_plane, "refusals") as name:
+        yield name
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from kubernetes.aio.client import ApiClient
+from tests.contract.kube_api import temporary_namespace
 
 from lab.controlplane import ControlPlane
 from vmscaler.adapters.kube import LeaseLock, from_kubeconfig
@@ -109,20 +109,16 @@ class Bench:
 
 @pytest.fixture
 async def bench(control_plane: ControlPlane) -> AsyncIterator[Bench]:
-    namespace = f"lease-{uuid.uuid4().hex[:8]}"
-    await control_plane.kubectl("create", "namespace", namespace)
     client = await from_kubeconfig(control_plane.kubeconfig)
-    made = Bench(control_plane, client, namespace)
-    try:
+    async with temporary_namespace(control_plane, "lease") as namespace:
+        made = Bench(control_plane, client, namespace)
         yield made
-    finally:
         for task in made.tasks:
             task.cancel()
         await asyncio.gather(*made.tasks, return_exceptions=True)
         for process in made.processes:
             await process.lock.release()
         await client.close()
-        await control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 async def test_the_first_has_it_and_keeps_it(bench: Bench) -> None:

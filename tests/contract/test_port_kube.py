@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import pytest
 import pytest_asyncio
+from tests.contract.kube_api import temporary_namespace
 from tests.contract.kube_bench import RealClock, apply_crds, lease
 from tests.fakes.effects import DirectEffects
 from tests.fakes.kube import FakeKube
@@ -74,8 +74,12 @@ async def bench(request: pytest.FixtureRequest, cluster: ControlPlane) -> AsyncI
 
         yield Bench(fake, effects, "kube-test", counted)
         return
-    namespace = f"kube-{uuid.uuid4().hex[:8]}"
-    await cluster.kubectl("create", "namespace", namespace)
+    async with temporary_namespace(cluster, "kube") as namespace:
+        async for real in _real(cluster, namespace, effects):
+            yield real
+
+
+async def _real(cluster: ControlPlane, namespace: str, effects: Recording) -> AsyncIterator[Bench]:
     client = await from_kubeconfig(cluster.kubeconfig)
 
     async def count_of(reason: str) -> int:
@@ -86,7 +90,6 @@ async def bench(request: pytest.FixtureRequest, cluster: ControlPlane) -> AsyncI
         yield Bench(KubeClient(client, namespace, effects, RealClock()), effects, namespace, count_of)
     finally:
         await client.close()
-        await cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 async def test_what_is_created_is_read_again(bench: Bench) -> None:
