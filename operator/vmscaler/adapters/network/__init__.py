@@ -1,0 +1,1 @@
+"""Probes of addresses and of a VM's health."""

@@ -1,0 +1,68 @@
+"""One ICMP echo (RFC 792), by whichever socket this process may open. Called by `probe`.
+
+A "ping socket" needs no privilege, but net.ipv4.ping_group_range must name the process's group (by default it names none); a raw socket
+needs CAP_NET_RAW. On a ping socket the kernel sets identifier and checksum and hands over ICMP alone; a raw socket hands over the IP
+header too, and everything that comes from the peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from ipaddress import IPv4Address
+
+from vmscaler.ports.errors import Rejected
+
+_ECHO_REQUEST, _ECHO_REPLY = 8, 0
+# Linux: a raw socket lets nothing but the types whose bit is 0 pass (linux/icmp.h).
+_SOL_RAW, _ICMP_FILTER = 255, 1
+_HINT = "give it CAP_NET_RAW or a group within net.ipv4.ping_group_range, or take ICMP out of the Site's addressProbes.methods"
+
+
+async def echo(address: str, timeout: float) -> bool:
+    """Whether `address` (IPv4) answers within `timeout` seconds. Raises Rejected(IcmpNotPermitted), OSError."""
+    with _socket() as probe:
+        raw = probe.type == socket.SOCK_RAW
+        loop = asyncio.get_running_loop()
+        identifier, payload = os.getpid() & 0xFFFF, os.urandom(16)
+        try:
+            async with asyncio.timeout(timeout):
+                # Not the loop's sock_connect, which would look the address up as a service's; this connect waits for nothing.
+                probe.connect((str(IPv4Address(address)), 0))
+                await loop.sock_sendall(probe, request(identifier, payload))
+                while True:
+                    answer = await loop.sock_recv(probe, 1024)
+                    if raw:
+                        answer = answer[4 * (answer[0] & 0x0F) :]
+                    # The random payload tells this echo from other processes' and from an earlier one's late answer.
+                    if answer[:1] == bytes([_ECHO_REPLY]) and answer[8:] == payload:
+                        return True
+        except TimeoutError:
+            return False
+        except PermissionError as error:
+            # The socket is there; a firewall of this host, or an address for broadcasts, does not let the packet out.
+            raise Rejected("network", "IcmpNotPermitted", f"this host may not send ICMP to {address}: {_HINT}") from error
+
+
+def _socket() -> socket.socket:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+        try:
+            found = socket.socket(socket.AF_INET, kind, socket.IPPROTO_ICMP)
+        except PermissionError:
+            continue
+        found.setblocking(False)
+        if kind == socket.SOCK_RAW:
+            found.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", ~(1 << _ECHO_REPLY) & 0xFFFFFFFF))
+        return found
+    raise Rejected("network", "IcmpNotPermitted", f"this process may not send ICMP: {_HINT}")
+
+
+def request(identifier: int, payload: bytes) -> bytes:
+    """An echo request with its checksum (RFC 1071); `payload` of an even length."""
+    header = struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, identifier, 1)
+    total = sum(struct.unpack(f"!{len(header + payload) // 2}H", header + payload))
+    total = (total >> 16) + (total & 0xFFFF)
+    checksum = ~(total + (total >> 16)) & 0xFFFF
+    return struct.pack("!BBHHH", _ECHO_REQUEST, 0, checksum, identifier, 1) + payload
