@@ -69,6 +69,11 @@ class DataCentre:
         return found
 
     @property
+    def control_plane(self) -> ControlPlane | None:
+        """Our own cluster's process; None on a cluster that was given."""
+        return self._control_plane
+
+    @property
     def vip_url(self) -> str:
         """What the users call."""
         return f"http://{self.subnet.vip}:{WEB}/"
@@ -144,8 +149,11 @@ class DataCentre:
     async def _start_servers(self) -> None:
         issued = self.ca.issue("127.0.0.1", "localhost")
         vms = list(zip(("web-1", "web-2"), self.subnet.vms, strict=True))
+        datastores = self.folder / "vcenter"
+        datastores.mkdir(exist_ok=True)
         config = {
             **vcenter.inventory(vms),
+            "tempFolder": str(datastores),
             "username": "svc-vmscaler@vsphere.local",
             "password": self._passwords["vcenter"],
             "certificate": issued.certificate,
