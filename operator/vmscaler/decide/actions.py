@@ -24,11 +24,12 @@ def find(actions: Sequence[Action], name: str, instance: str) -> Action | None:
 
 
 def begun(actions: Sequence[Action], name: str, instance: str, now: datetime) -> list[Action]:
-    """With the action Started: appended, or (asked again) one attempt more with its first start kept. A Done one stays Done."""
+    """With the action Started. One that is Started or Done already stays as it is: an operator that is killed again and again must not
+    spend its life on writing that it tries. A Failed one is tried once more, with its first start kept."""
     old = find(actions, name, instance)
     if old is None:
         return [*actions, Action(name=name, instance=instance, state=ActionState.STARTED, started_at=now)]
-    if old.state == ActionState.DONE:
+    if old.state in (ActionState.DONE, ActionState.STARTED):
         return list(actions)
     return _replace(actions, old, {"state": ActionState.STARTED, "attempts": old.attempts + 1, "finished_at": None, "duration": None})
 

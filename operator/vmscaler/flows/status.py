@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from vmscaler.api.meta import Json, Resource
@@ -35,3 +36,33 @@ async def write_status(ctx: Context, obj: R, *, fields: frozenset[str] | None = 
     if not patch:
         return obj
     return await ctx.kube.patch_status(base, patch, expect=expect)
+
+
+async def ensure_status(ctx: Context, obj: R, patch: Json) -> R:
+    """Merge-patch the status where the patch changes something of it: asked again after a crash, the same is not written twice.
+
+    Raises what Kube.patch_status raises.
+    """
+    before = obj.status.wire()
+    if merged(before, patch) == before:
+        return obj
+    return await ctx.kube.patch_status(obj, patch)
+
+
+def merged(target: Json, patch: Json) -> Json:
+    """RFC 7386, without the keys that the patch sets to null."""
+    result = dict(target)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            old = result.get(key)
+            result[key] = merged(old if isinstance(old, dict) else {}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def rfc3339(when: datetime) -> str:
+    """As the API server's own times: UTC with a Z."""
+    return when.astimezone(UTC).isoformat().replace("+00:00", "Z")
