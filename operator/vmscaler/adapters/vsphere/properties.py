@@ -7,7 +7,9 @@ from typing import Any
 
 from pyVmomi import vim, vmodl
 
-from vmscaler.ports.vsphere import TaskInfo, VmInfo
+from vmscaler.adapters.vsphere.faults import message_of, name_of
+from vmscaler.ports.errors import Retryable
+from vmscaler.ports.vsphere import SYSTEM, TaskInfo, VmInfo
 
 VM_PATHS = (
     "name",
@@ -19,12 +21,14 @@ VM_PATHS = (
     "guest.ipAddress",
     "guest.net",
 )
-TASK_PATHS = ("info.key", "info.state", "info.progress", "info.result", "info.error", "info.descriptionId")
+TASK_PATHS = ("info.state", "info.progress", "info.result", "info.error", "info.descriptionId")
 MARK = "guestinfo.vmscaler."
 
 
 def retrieve(content: Any, objects: Sequence[Any], type_: Any, paths: Sequence[str]) -> list[tuple[Any, dict[str, Any]]]:
-    """(object, {path: value}) of those that exist. Absent properties are left out; raises ManagedObjectNotFound for one object gone."""
+    """(object, {path: value}); what is not set is left out. Raises ManagedObjectNotFound for one object gone, and what the server
+    says of a property that it keeps back (NoPermission, NotAuthenticated): such a one must not read as "not set".
+    """
     if not objects:
         return []
     collector = vmodl.query.PropertyCollector
@@ -35,7 +39,10 @@ def retrieve(content: Any, objects: Sequence[Any], type_: Any, paths: Sequence[s
     found = []
     result = content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
     while result is not None:
-        found += [(item.obj, {prop.name: prop.val for prop in item.propSet}) for item in result.objects]
+        for item in result.objects:
+            for missing in item.missingSet:
+                raise missing.fault
+            found.append((item.obj, {prop.name: prop.val for prop in item.propSet}))
         if not result.token:
             break
         result = content.propertyCollector.ContinueRetrievePropertiesEx(result.token)
@@ -48,6 +55,20 @@ def one(content: Any, obj: Any, type_: Any, paths: Sequence[str]) -> dict[str, A
     if not found:
         raise vmodl.fault.ManagedObjectNotFound(obj=obj)
     return found[0][1]
+
+
+def of_vm(content: Any, vm: Any, *more: str) -> dict[str, Any]:
+    """A VM's VM_PATHS and these. Raises ManagedObjectNotFound, and Retryable where vCenter does not show its configuration.
+
+    It does not while the VM is being made or its host is away; its marks would read as "none", and it would be let go as not ours.
+    """
+    properties = one(content, vm, vim.VirtualMachine, (*VM_PATHS, *more))
+    if "config.instanceUuid" not in properties:
+        said = (
+            f"{properties.get('name', vm._GetMoId())}: vCenter does not show its configuration now (it is being made, or its host is away)"
+        )
+        raise Retryable(SYSTEM, "VmNotReadable", said, after=2.0)
+    return properties
 
 
 def vm_info(obj: Any, properties: dict[str, Any]) -> VmInfo:
@@ -63,7 +84,7 @@ def vm_info(obj: Any, properties: dict[str, Any]) -> VmInfo:
     return VmInfo(
         mo_ref=obj._GetMoId(),
         name=properties.get("name", ""),
-        instance_uuid=properties.get("config.instanceUuid", ""),
+        instance_uuid=properties["config.instanceUuid"],
         powered_on=str(properties.get("runtime.powerState")) == "poweredOn",
         tools_running=properties.get("guest.toolsRunningStatus") == "guestToolsRunning",
         guest_addresses=tuple(dict.fromkeys(address for address in addresses if address)),
@@ -71,14 +92,14 @@ def vm_info(obj: Any, properties: dict[str, Any]) -> VmInfo:
     )
 
 
-def task_info(properties: dict[str, Any]) -> TaskInfo:
-    """A task's value type."""
+def task_info(task: Any, properties: dict[str, Any]) -> TaskInfo:
+    """A task's value type. Its key is the moRef with which it is found again."""
     error, result = properties.get("info.error"), properties.get("info.result")
     return TaskInfo(
-        key=str(properties.get("info.key", "")),
-        state=str(properties.get("info.state", "")),
+        key=task._GetMoId(),
+        state=str(properties["info.state"]),
         progress=properties.get("info.progress"),
         result=result._GetMoId() if isinstance(result, vim.ManagedEntity) else None,
-        fault=type(error).__name__.rpartition(".")[2] if error is not None else None,
-        message=" ".join(str(getattr(error, "msg", "") or "").split())[:300] if error is not None else "",
+        fault=name_of(error) if error is not None else None,
+        message=message_of(error) if error is not None else "",
     )

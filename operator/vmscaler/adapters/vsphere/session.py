@@ -1,4 +1,4 @@
-"""One session per vCenter: login, calls in a bounded thread pool, login again on NotAuthenticated, errors mapped in one place.
+"""One session per vCenter: login, calls in a bounded thread pool, login again on NotAuthenticated. Called by client.py.
 
 SmartConnect without a context would disable verification on loopback, and its thumbprint arguments are unsafe (facts of vSphere,
 Connection): so always an SSLContext with the site's CA alone.
@@ -7,151 +7,166 @@ Connection): so always an SSLContext with the site's CA alone.
 from __future__ import annotations
 
 import asyncio
-import http.client
-import socket
+import contextlib
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pyVmomi import vim, vmodl
-from pyVmomi.SoapAdapter import SoapStubAdapter
 
-from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable, Untrusted
+from vmscaler.adapters.vsphere.faults import message_of, of_error
+from vmscaler.adapters.vsphere.stub import GivenUp, Limit, LimitedStub
+from vmscaler.ports.errors import OutsideError, Rejected, Retryable, Untrusted
 from vmscaler.ports.vsphere import SYSTEM
 
 T = TypeVar("T")
-
-# vim/service/version of vSphere 8.0 U3; older servers answer what they know.
-API_VERSION = "vim.version.v8_0_3_0"
+LOG_OUT_WAIT = 5.0
 
 
 class Session:
-    """Runs functions of the service content in threads. `timeout` is the socket's, in seconds; a whole call gets `deadline`."""
+    """Runs functions of the service content in threads. `timeout` is for each wait on the network, `deadline` for a whole call; seconds.
+
+    A login that was refused is not tried again for `login_rest`: a vCenter locks accounts after a few of them.
+    """
 
     def __init__(
-        self, url: str, username: str, password: str, ca: str, *, timeout: float = 20.0, deadline: float = 60.0, threads: int = 4
+        self, url: str, username: str, password: str, ca: str, *, timeout: float, deadline: float, threads: int, login_rest: float
     ) -> None:
         parts = urlsplit(url)
         self._url = url
         self._host, self._port = parts.hostname or "", parts.port or 443
         self._path = parts.path if parts.path not in ("", "/") else "/sdk"
         self._username, self._password, self._ca = username, password, ca
-        self._timeout, self._deadline, self._threads = timeout, deadline, threads
+        self._timeout, self._deadline, self._connections, self._login_rest = timeout, deadline, threads, login_rest
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vsphere")
         self._lock = threading.Lock()
-        self._content: Any = None
+        self._thread = threading.local()
         self._stub: Any = None
+        self._content: Any = None
+        self._refusal: tuple[float, str] | None = None
+        self._closed = False
 
     async def call(self, what: str, function: Callable[[Any], T]) -> T:
         """Run function(content) in a thread. Raises what ports.vsphere names; `what` says what was tried.
 
-        A cancelled caller still waits for the thread: nothing may act behind its back.
+        A cancelled caller waits for the request that is under way, and no further one is sent.
         """
-        work = asyncio.get_running_loop().run_in_executor(self._pool, self._run, what, function)
+        limit = Limit(self._deadline)
         try:
-            return await asyncio.wait_for(asyncio.shield(work), self._deadline)
-        except TimeoutError as error:
-            raise Retryable(SYSTEM, "Timeout", f"{what}: no answer from {self._url} within {self._deadline:.0f} s", after=5.0) from error
+            future = self._pool.submit(self._run, what, function, limit)
+        except RuntimeError as error:
+            raise Retryable(SYSTEM, "ClientClosed", f"{what}: this client of {self._url} was closed", after=1.0) from error
+        work = asyncio.wrap_future(future)
+        try:
+            done, _ = await asyncio.wait({work}, timeout=self._deadline)
         except asyncio.CancelledError:
-            await asyncio.wait([work])
+            limit.give_up()
+            if not future.cancel():
+                await asyncio.wait({work})
+                work.exception()
             raise
+        if not done:
+            limit.give_up()
+            future.cancel()
+            work.add_done_callback(lambda late: late.cancelled() or late.exception())
+            raise Retryable(SYSTEM, "Timeout", f"{what}: no answer from {self._url} within {self._deadline:g} s", after=5.0)
+        return work.result()
 
-    def _run(self, what: str, function: Callable[[Any], T]) -> T:
+    async def fresh(self, what: str, function: Callable[[Any], T]) -> T:
+        """As `call`, on a new connection: the server shows its certificate again."""
+
+        def anew(content: Any) -> T:
+            content.sessionManager._stub.DropConnections()
+            return function(content)
+
+        return await self.call(what, anew)
+
+    def _run(self, what: str, function: Callable[[Any], T], limit: Limit) -> T:
+        self._thread.limit = limit
         try:
-            content = self._log_in()
+            content = self._logged_in()
             try:
                 return function(content)
             except vim.fault.NotAuthenticated:
-                return function(self._log_in(again=content))
+                # Nothing was done; objects stay valid on the same stub.
+                return function(self._logged_in(instead_of=content))
         except OutsideError:
             raise
         except Exception as error:
-            raise self._mapped(what, error) from error
+            raise of_error(what, self._url, error) from error
 
-    def _log_in(self, again: Any = None) -> Any:
-        with self._lock:
-            if self._content is None or self._content is again:
-                if self._stub is None:
-                    self._stub = self._make_stub()
-                content: Any = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
-                try:
-                    content.sessionManager.Login(self._username, self._password, None)
-                except vim.fault.InvalidLogin as error:
-                    raise Untrusted(
-                        SYSTEM, "LoginRefused", f"{self._url} refuses the login: correct username and password in its Secret", after=15.0
-                    ) from error
-                self._content = content
+    def _left(self) -> float:
+        limit: Limit = self._thread.limit
+        return limit.left()
+
+    def _logged_in(self, instead_of: Any = None) -> Any:
+        """The service content. `instead_of` is that of a session which has ended: the first who says so logs in, for all."""
+        if not self._lock.acquire(timeout=self._left()):
+            raise GivenUp
+        try:
+            if self._closed:
+                raise Retryable(SYSTEM, "ClientClosed", f"this client of {self._url} was closed", after=1.0)
+            if self._content is None or self._content is instead_of:
+                self._content = self._log_in()
             return self._content
+        finally:
+            self._lock.release()
+
+    def _log_in(self) -> Any:
+        if self._refusal is not None and time.monotonic() < self._refusal[0]:
+            raise Untrusted(SYSTEM, "LoginRefused", self._refusal[1], after=self._refusal[0] - time.monotonic())
+        if self._stub is None:
+            self._stub = self._make_stub()
+        elif self._stub.cookie:
+            # A login is refused, as a wrong password is, where the session has one already: always in a new session.
+            if self._content is not None:
+                with contextlib.suppress(vmodl.MethodFault):
+                    self._content.sessionManager.Logout()
+            self._stub.SetSessionId(None)
+        content: Any = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+        try:
+            content.sessionManager.Login(self._username, self._password, None)
+        except (vim.fault.InvalidLogin, vim.fault.NoPermission) as error:
+            said = f"{self._url} refuses the login ({message_of(error)}): correct username and password in its Secret"
+            self._refusal = (time.monotonic() + self._login_rest, said)
+            raise Untrusted(SYSTEM, "LoginRefused", said, after=self._login_rest) from error
+        self._refusal = None
+        return content
 
     def _make_stub(self) -> Any:
         try:
+            if not self._ca.strip():
+                raise ValueError("it is empty")  # an empty one would mean: the system's CAs
             context = ssl.create_default_context(cadata=self._ca)
-        except ssl.SSLError as error:
-            raise Rejected(SYSTEM, "CaNotUsable", f"spec.vcenter.caBundle is not usable: {error}") from error
-        return SoapStubAdapter(
-            host=self._host,
-            port=self._port,
-            path=self._path,
-            version=API_VERSION,
-            sslContext=context,
-            poolSize=self._threads,
-            httpConnectionTimeout=self._timeout,
+        except (ssl.SSLError, ValueError) as error:
+            raise Rejected(SYSTEM, "CaNotUsable", f"spec.vcenter.caBundle is not usable as PEM certificates: {error}") from error
+        return LimitedStub(
+            self._host, self._port, self._path, context, timeout=self._timeout, connections=self._connections, left=self._left
         )
 
-    def _mapped(self, what: str, error: Exception) -> OutsideError:
-        """From SDK and socket errors to the taxonomy."""
-        where = f"{what}: {self._url}"
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return Untrusted(
-                SYSTEM,
-                "CertificateNotTrusted",
-                f"{where}: {error.verify_message}: put the CA of its certificate into spec.vcenter.caBundle",
-                after=15.0,
-            )
-        if isinstance(error, vmodl.fault.ManagedObjectNotFound):
-            return NotFound(SYSTEM, "ObjectNotFound", f"{what}: vCenter has no such object any more")
-        if isinstance(error, vim.fault.NoPermission | vmodl.fault.SecurityError):
-            return Rejected(SYSTEM, "NotPermitted", f"{what}: the vCenter user may not do that: {message_of(error)}")
-        if isinstance(error, vim.fault.DuplicateName):
-            return Conflict(SYSTEM, "DuplicateName", f"{what}: the name is taken")
-        if isinstance(error, vim.fault.TaskInProgress | vim.fault.ConcurrentAccess | vmodl.fault.HostCommunication):
-            return Retryable(SYSTEM, name_of(error), f"{what}: {message_of(error)}", after=2.0)
-        if isinstance(error, vim.fault.NotAuthenticated):
-            return Retryable(SYSTEM, "NotAuthenticated", f"{where}: the session ended", after=1.0)
-        if isinstance(error, vmodl.MethodFault | vmodl.RuntimeFault):
-            return Rejected(SYSTEM, name_of(error), f"{what}: {message_of(error)}")
-        if isinstance(error, OSError | http.client.HTTPException | socket.timeout | ssl.SSLError):
-            return Retryable(SYSTEM, "Unreachable", f"{where} cannot be reached: {error or type(error).__name__}", after=5.0)
-        return Retryable(SYSTEM, "UnexpectedAnswer", f"{where}: {type(error).__name__}: {str(error)[:200]}", after=5.0)
-
     async def close(self) -> None:
-        """Log out, close connections, end the threads."""
+        """Log out, close connections, end the threads. A vCenter that is away forgets the session by itself."""
 
         def log_out() -> None:
+            self._thread.limit = Limit(LOG_OUT_WAIT)
             with self._lock:
+                self._closed = True
                 content, stub, self._content, self._stub = self._content, self._stub, None, None
-            if content is not None:
-                content.sessionManager.Logout()
-            if stub is not None:
-                stub.DropConnections()
+            try:
+                if content is not None:
+                    content.sessionManager.Logout()
+            finally:
+                if stub is not None:
+                    stub.DropConnections()
 
         try:
-            await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(self._pool, log_out), 5.0)
-        except Exception:  # noqa: S110 - a vCenter that is away forgets the session by itself
-            pass
-        finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def name_of(fault: Exception) -> str:
-    """A fault's type without its package: DuplicateName."""
-    return type(fault).__name__.rpartition(".")[2]
-
-
-def message_of(fault: Any) -> str:
-    """A fault's own words, bounded and on one line."""
-    text = getattr(fault, "msg", "") or getattr(fault, "localizedMessage", "") or name_of(fault)
-    return " ".join(str(text).split())[:300]
+            future = self._pool.submit(log_out)
+        except RuntimeError:
+            return
+        self._pool.shutdown(wait=False)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(asyncio.wrap_future(future), LOG_OUT_WAIT)
