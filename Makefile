@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONPATH := hack
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit contract e2e generate check-generated lock bench clean
+.PHONY: help setup demo demo-stop test lint types unit contract e2e generate check-generated lock bench clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,12 @@ $(STAMP): $(LOCKS) pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
+
+demo: $(STAMP) ## the closed loop on one screen; KEEP=1 leaves it running and prints what to try
+	@$(BIN)/python -m lab demo $(if $(KEEP),--keep) $(DEMO_ARGS)
+
+demo-stop: $(STAMP) ## stop the data centre that `make demo KEEP=1` left running
+	@$(BIN)/python -m lab stop
 
 lint: $(STAMP) ## ruff and the import contracts
 	$(BIN)/ruff check .
