@@ -37,10 +37,15 @@ def begun(actions: Sequence[Action], name: str, instance: str, now: datetime) ->
 def ended(
     actions: Sequence[Action], name: str, instance: str, now: datetime, *, state: ActionState, message: str = "", **details: Any
 ) -> list[Action]:
-    """With the action Done or Failed, its duration, and what came of it. Raises KeyError for one that never began."""
+    """With the action Done or Failed, its duration, and what came of it; a Done one stays as it is.
+
+    Raises KeyError for one that never began.
+    """
     old = find(actions, name, instance)
     if old is None:
         raise KeyError(f"{name} of {instance} never began")
+    if old.state == ActionState.DONE:
+        return list(actions)
     update = {"state": state, "finished_at": now, "duration": human(now - old.started_at), "message": message[:1024], **details}
     return _replace(actions, old, update)
 
