@@ -114,6 +114,22 @@ class Suite:
         await bench.hosts.remove_targets("vmscaler-acme.web.json")
         assert bench.read(path) is None
 
+    async def test_our_entries_go_with_the_site_and_leave_every_byte(self, bench: Bench) -> None:
+        before = bench.read(bench.prometheus)
+        await bench.hosts.put_rules(rules())
+        await bench.hosts.put_targets(TargetFile("vmscaler-acme.web.json"))
+        entered = bench.read(bench.prometheus)
+        assert entered != before
+        await bench.hosts.remove_entries(keep=["fake", "prom-1"])
+        assert bench.read(bench.prometheus) == entered, "another Site uses them"
+        await bench.hosts.remove_rules("vmscaler-acme.web.yml")
+        await bench.hosts.remove_targets("vmscaler-acme.web.json")
+        await bench.hosts.remove_entries()
+        assert bench.read(bench.prometheus) == before
+        written = len(bench.effects.calls)
+        await bench.hosts.remove_entries()
+        assert bench.effects.calls[written:] == []
+
     async def test_tokens_come_change_and_go_and_are_in_no_effects_name(self, bench: Bench) -> None:
         path = f"{bench.tokens}/vmscaler-acme.web.token"
         assert bench.hosts.token_path("vmscaler-acme.web.token") == path

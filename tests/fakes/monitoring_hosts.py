@@ -7,12 +7,12 @@ What is "loaded" is kept apart from what is on disk, as in life. Faults: `down`,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from tests.fakes.effects import DirectEffects
 
-from vmscaler.decide.monitoring_files import with_entries, with_route, without_route
+from vmscaler.decide.monitoring_files import with_entries, with_route, without_entries, without_route
 from vmscaler.decide.routes import receiver_document, route_document
 from vmscaler.decide.splice import MARKER, StyleNotSupported, YamlFile
 from vmscaler.decide.yaml_text import text
@@ -22,6 +22,7 @@ from vmscaler.ports.monitoring import SYSTEM, Route, RuleFile, TargetFile
 
 PROMETHEUS_YML, ALERTMANAGER_YML = "/etc/prometheus/prometheus.yml", "/etc/alertmanager/alertmanager.yml"
 RULES, TARGETS, TOKENS = "/etc/prometheus/vmscaler/rules", "/etc/prometheus/vmscaler/targets", "/etc/alertmanager/vmscaler/tokens"
+RULES_GLOB = f"{RULES}/vmscaler-*.yml"
 
 _PROMETHEUS = b"global:\n  scrape_interval: 15s\n\nscrape_configs:\n  # ours by hand\n  - job_name: acme-web\n"
 _ALERTMANAGER = b"route:\n  receiver: ops  # default\n  routes:\n    - receiver: ops\nreceivers:\n  - name: ops\n"
@@ -66,6 +67,11 @@ class FakeMonitoringHosts:
         """See the port."""
         await self._put("targets", {f"{TARGETS}/{file_name}": None})
 
+    async def remove_entries(self, *, keep: Collection[str] = ()) -> None:
+        """See the port; the one host here is called `fake`."""
+        if "fake" not in keep:
+            await self._put("config", {PROMETHEUS_YML: self._spliced(PROMETHEUS_YML, lambda file: without_entries(file, RULES_GLOB))})
+
     async def put_token(self, file_name: str, token: str) -> None:
         """See the port."""
         await self._put("token", {f"{TOKENS}/{file_name}": token.encode()})
@@ -103,7 +109,7 @@ class FakeMonitoringHosts:
         self.files[path] += line.encode() + b"\n"
 
     def _entries(self) -> bytes:
-        return self._spliced(PROMETHEUS_YML, lambda file: with_entries(file, f"{RULES}/vmscaler-*.yml", f"{TARGETS}/vmscaler-*.json"))
+        return self._spliced(PROMETHEUS_YML, lambda file: with_entries(file, RULES_GLOB, f"{TARGETS}/vmscaler-*.json"))
 
     def _spliced(self, path: str, edit: Callable[[YamlFile], YamlFile]) -> bytes:
         try:

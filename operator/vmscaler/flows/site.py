@@ -1,4 +1,7 @@
-"""The reconcile of a Site: log in to each system, one condition each, and how many use it. A Site in use cannot go."""
+"""The reconcile of a Site: log in to each system, one condition each, and how many use it.
+
+A Site in use cannot go; one that goes takes its two entries out of prometheus.yml.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from vmscaler.api import conditions as c
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.iplease import IpLease
 from vmscaler.api.meta import FINALIZER, ConditionStatus
-from vmscaler.api.site import Site, SystemStatus
+from vmscaler.api.site import PrometheusHost, Site, SystemStatus
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
 from vmscaler.decide.conditions import find, summarise
@@ -112,10 +115,32 @@ async def _remove(ctx: Context, site: Site) -> None:
     leases = [lease.metadata.name for lease in await ctx.kube.list_objects(IpLease, labels={SITE: name})]
     users = [*(f"policy {p}" for p in policies), *(f"instance {i}" for i in instances), *(f"lease {lease}" for lease in leases)]
     if users:
-        looks = Looks(now=ctx.clock.now(), generation=site.metadata.generation, conditions=list(site.status.conditions))
         shown = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
-        looks.put(c.READY, ConditionStatus.FALSE, "InUse", f"the Site is being deleted but used by {shown}: delete those first")
-        update = {"conditions": looks.conditions}
-        await write_status(ctx, site.model_copy(update={"status": site.status.model_copy(update=update)}), base=site)
+        await _held(ctx, site, "InUse", f"the Site is being deleted but used by {shown}: delete those first")
         raise Retryable("vmscaler", "InUse", f"Site {name} is used by {shown}", after=RETRY)
+    try:
+        await _remove_entries(ctx, site)
+    except OutsideError as error:
+        await _held(ctx, site, error.reason, f"the Site is being deleted, but its entries in prometheus.yml stay: {error.message}")
+        raise Retryable(error.system, error.reason, error.message, after=RETRY) from error
     await ctx.kube.remove_finalizer(site, FINALIZER)
+
+
+async def _held(ctx: Context, site: Site, reason: str, message: str) -> None:
+    looks = Looks(now=ctx.clock.now(), generation=site.metadata.generation, conditions=list(site.status.conditions))
+    looks.put(c.READY, ConditionStatus.FALSE, reason, message)
+    update = {"conditions": looks.conditions}
+    await write_status(ctx, site.model_copy(update={"status": site.status.model_copy(update=update)}), base=site)
+
+
+async def _remove_entries(ctx: Context, site: Site) -> None:
+    if not any(seen.name == "prometheus" and seen.version for seen in site.status.systems):
+        return  # it never answered, and where it does not answer nothing is written: a Site with a wrong URL can go
+    others = [other for other in await ctx.kube.list_objects(Site) if other.uid != site.uid and not other.deleting]
+    files = {_file(host) for other in others for host in other.spec.prometheus.hosts}
+    systems = await ctx.systems(site)
+    await systems.hosts.remove_entries(keep=[host.name for host in site.spec.prometheus.hosts if _file(host) in files])
+
+
+def _file(host: PrometheusHost) -> tuple[str, int, str]:
+    return host.ssh.host, host.ssh.port, host.config_file

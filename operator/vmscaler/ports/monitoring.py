@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -116,6 +116,13 @@ class MonitoringHosts(Protocol):
 
     async def remove_targets(self, file_name: str) -> None:
         """Remove the file_sd file. Absent is fine."""
+        ...
+
+    async def remove_entries(self, *, keep: Collection[str] = ()) -> None:
+        """Take our glob and our scrape job out of prometheus.yml; reload; verify. Absent is fine. The rest stays byte for byte.
+
+        `keep`: names of Prometheus hosts that are left alone, because another Site uses the same file.
+        """
         ...
 
     async def put_token(self, file_name: str, token: str) -> None:

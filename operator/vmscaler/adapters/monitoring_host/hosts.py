@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -76,6 +76,10 @@ class SshMonitoringHosts:
     async def remove_targets(self, file_name: str) -> None:
         """See the port."""
         await _each([host.remove_targets(file_name) for host in self._prometheus])
+
+    async def remove_entries(self, *, keep: Collection[str] = ()) -> None:
+        """See the port."""
+        await _each([host.remove_entries() for host in self._prometheus if host.host.name not in keep])
 
     async def put_token(self, file_name: str, token: str) -> None:
         """See the port."""

@@ -63,9 +63,19 @@ async def has_entries(http: MonitoringHttp, job: str, *globs: str) -> bool:
     """
     if await metric(http, "prometheus_config_last_reload_successful") != 1:
         return False
+    return {f"job_name: {job}", *globs} <= await _lines(http)
+
+
+async def has_no_entries(http: MonitoringHttp, job: str, *globs: str) -> bool:
+    """Whether the loaded prometheus.yml has neither this scrape job nor any of these patterns, and its load was a success."""
+    if await metric(http, "prometheus_config_last_reload_successful") != 1:
+        return False
+    return not {f"job_name: {job}", *globs} & await _lines(http)
+
+
+async def _lines(http: MonitoringHttp) -> set[str]:
     loaded = str(data_of(await http.get_json("/api/v1/status/config")).get("yaml", ""))
-    lines = {line.strip().removeprefix("- ").replace('"', "").replace("'", "") for line in loaded.splitlines()}
-    return {f"job_name: {job}", *globs} <= lines
+    return {line.strip().removeprefix("- ").replace('"', "").replace("'", "") for line in loaded.splitlines()}
 
 
 async def has_rules(http: MonitoringHttp, file_name: str, document: Mapping[str, Any] | None) -> bool:

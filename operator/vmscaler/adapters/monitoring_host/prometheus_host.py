@@ -18,10 +18,10 @@ import structlog
 
 from vmscaler.adapters.monitoring_host.alertmanager_host import check_writable
 from vmscaler.adapters.monitoring_host.editor import LOCK, Editor, FileChange, safe_name
-from vmscaler.adapters.monitoring_host.loading import has_entries, has_rules, last_reload, reload
+from vmscaler.adapters.monitoring_host.loading import has_entries, has_no_entries, has_rules, last_reload, reload
 from vmscaler.adapters.monitoring_http import MonitoringHttp
 from vmscaler.api.site import PrometheusHost
-from vmscaler.decide.monitoring_files import SCRAPE_JOB, with_entries
+from vmscaler.decide.monitoring_files import SCRAPE_JOB, with_entries, without_entries
 from vmscaler.decide.splice import MARKER, YamlFile
 from vmscaler.decide.yaml_text import text
 from vmscaler.ports.errors import OutsideError, Retryable
@@ -34,6 +34,7 @@ _LOOKS, _BETWEEN_LOOKS = 50, 0.2  # seconds: 10 s after a reload that answered 2
 _READABLE = 0o644
 
 Loaded = Callable[[], Awaitable[bool]]
+Edit = Callable[[YamlFile], YamlFile]
 
 
 class OnPrometheusHost:
@@ -58,12 +59,12 @@ class OnPrometheusHost:
         """The rule file, and our entries in prometheus.yml; loaded when this returns."""
         name, document = safe_name(rules.file_name), dict(rules.document)
         content = f"{MARKER}\n{text(document)}".encode()
-        await self._settle(self._rules(name), content, self._has(name, document))
+        await self._settle(self._rules(name), content, self._has(name, document), self._entries)
 
     async def remove_rules(self, file_name: str) -> None:
         """The rule file goes; our entries stay."""
         name = safe_name(file_name)
-        await self._settle(self._rules(name), None, self._has(name, None), entries=False)
+        await self._settle(self._rules(name), None, self._has(name, None), _as_it_is)
 
     async def put_targets(self, targets: TargetFile) -> None:
         """The file_sd file (Prometheus sees it without a reload), and our entries in prometheus.yml."""
@@ -73,7 +74,7 @@ class OnPrometheusHost:
         old = await self._editor.files.read(path)
         if old is None or old.content != content or old.owner != owner:
             await self._editor.write(FileChange("targets", path, old, content, owner))
-        await self._settle(None, None, self._has_entries)
+        await self._settle(None, None, self._has_entries, self._entries)
 
     async def remove_targets(self, file_name: str) -> None:
         """The file_sd file goes; its targets with it, without a reload."""
@@ -81,6 +82,10 @@ class OnPrometheusHost:
         old = await self._editor.files.read(path)
         if old is not None:
             await self._editor.replace(FileChange("targets", path, old, None, old.owner))
+
+    async def remove_entries(self) -> None:
+        """Our entries in prometheus.yml go."""
+        await self._settle(None, None, self._has_no_entries, self._no_entries)
 
     def _rules(self, file_name: str) -> str:
         return posixpath.join(self.host.rules_directory, file_name)
@@ -96,8 +101,14 @@ class OnPrometheusHost:
     async def _has_entries(self) -> bool:
         return await has_entries(self._http, SCRAPE_JOB, *self._globs)
 
+    async def _has_no_entries(self) -> bool:
+        return await has_no_entries(self._http, SCRAPE_JOB, *self._globs)
+
     def _entries(self, file: YamlFile) -> YamlFile:
         return with_entries(file, *self._globs)
+
+    def _no_entries(self, file: YamlFile) -> YamlFile:
+        return without_entries(file, self._globs[0])
 
     @property
     def _globs(self) -> tuple[str, str]:
@@ -106,20 +117,20 @@ class OnPrometheusHost:
         targets = self.host.mounted_targets_directory or self.host.targets_directory
         return posixpath.join(rules, "vmscaler-*.yml"), posixpath.join(targets, "vmscaler-*.json")
 
-    async def _settle(self, rules: str | None, content: bytes | None, loaded: Loaded, *, entries: bool = True) -> None:
+    async def _settle(self, rules: str | None, content: bytes | None, loaded: Loaded, edit: Edit) -> None:
         async with self._turn:
             path = await self._editor.files.config_path(self.host.config_file)
             # A Prometheus that does not answer could not be told to load: then nothing is written either.
             is_loaded = await loaded()
-            if is_loaded and not any(one.needed for one in await self._changes(path, rules, content, entries)):
+            if is_loaded and not any(one.needed for one in await self._changes(path, rules, content, edit)):
                 return
             async with self._editor.files.shell.locked(posixpath.join(posixpath.dirname(path), LOCK)):
                 for _ in range(_ATTEMPTS):
-                    if await self._attempt(await self._changes(path, rules, content, entries), loaded):
+                    if await self._attempt(await self._changes(path, rules, content, edit), loaded):
                         return
         raise Retryable(SYSTEM, "FileBusy", f"{self.host.name}: {path} was changed by others {_ATTEMPTS} times while it was edited")
 
-    async def _changes(self, path: str, rules: str | None, content: bytes | None, entries: bool) -> list[FileChange]:
+    async def _changes(self, path: str, rules: str | None, content: bytes | None, edit: Edit) -> list[FileChange]:
         """The rule file (if one is meant) and prometheus.yml, whether or not they need to change."""
         files, changes = self._editor.files, []
         if rules is not None:
@@ -129,7 +140,7 @@ class OnPrometheusHost:
         config = await files.read(path)
         if config is None:
             raise files.shell.not_accessible(f"{path} is not there")
-        new = await self._editor.spliced(path, config.content, self._entries) if entries else config.content
+        new = await self._editor.spliced(path, config.content, edit)
         return [*changes, FileChange("config", path, config, new, config.owner)]
 
     async def _attempt(self, changes: list[FileChange], loaded: Loaded) -> bool:
@@ -203,3 +214,7 @@ class OnPrometheusHost:
             await self._reload(path)
         except OutsideError as error:
             log.warning("after taking back the edit", host=self.host.name, path=path, error=str(error))
+
+
+def _as_it_is(file: YamlFile) -> YamlFile:
+    return file
