@@ -28,13 +28,19 @@ demo: $(STAMP) ## the closed loop on one screen; KEEP=1 leaves it running and pr
 demo-stop: $(STAMP) ## stop the data centre that `make demo KEEP=1` left running
 	@$(BIN)/python -m lab stop
 
+test: lint types check-generated $(STAMP) ## everything: lint, types, import contracts, generated files, unit, contract, e2e
+	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 --dist loadgroup tests/contract tests/e2e
+
 lint: $(STAMP) ## ruff and the import contracts
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --target-version py39 jenkins/vmscaler-step
+	$(BIN)/ruff format --check . jenkins/vmscaler-step
 	$(BIN)/lint-imports
 
 types: $(STAMP) ## mypy --strict
-	$(BIN)/mypy operator/vmscaler hack/lab jenkins
+	$(BIN)/mypy operator/vmscaler hack/lab
+	$(BIN)/mypy --scripts-are-modules jenkins/vmscaler-step
 
 unit: $(STAMP) ## tests that touch no socket
 	$(BIN)/pytest tests/unit

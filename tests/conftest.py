@@ -20,6 +20,18 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
+# One control plane and one data centre for the whole run: whatever needs them runs in one process, beside the rest (`make test`).
+CLUSTER = frozenset({"control_plane", "bench"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The cluster's tests form one group, which is the longest and so comes first; every other file is a group of its own."""
+    for item in items:
+        group = "cluster" if CLUSTER & set(getattr(item, "fixturenames", ())) else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != "cluster")  # type: ignore[union-attr]
+
+
 BUILDS: dict[str, Callable[[], Awaitable[Path]]] = {
     "control_plane": controlplane.binary,
     "lab_vcenter": lambda: build(vcenter.SOURCE, name="vcenter"),

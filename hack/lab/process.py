@@ -20,6 +20,7 @@ from typing import Any
 
 Json = dict[str, Any]
 _PR_SET_PDEATHSIG = 1
+HACK = Path(__file__).resolve().parent.parent
 
 
 class PartError(RuntimeError):
@@ -118,7 +119,7 @@ class Part:
         with os.fdopen(fd, "w") as file:
             json.dump(self.config, file)
         env = dict(os.environ if self._env is None else self._env)
-        hack = str(Path(__file__).resolve().parent.parent)
+        hack = str(HACK)
         env["PYTHONPATH"] = hack + (os.pathsep + env["PYTHONPATH"] if env.get("PYTHONPATH") else "")
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
