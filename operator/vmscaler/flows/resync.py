@@ -15,6 +15,7 @@ from vmscaler.api.scaleevent import EventPhase, ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
+from vmscaler.decide.retention import expired
 from vmscaler.flows.context import Context
 from vmscaler.ports.errors import OutsideError
 
@@ -38,7 +39,11 @@ async def resync_forever(ctx: Context, period: float, beat: Callable[[datetime],
 async def resync(ctx: Context) -> None:
     """One round. An event that is over and an instance that nobody deletes ask for nothing."""
     for kind in KINDS:
-        for obj in await ctx.kube.list_objects(kind):
+        found = await ctx.kube.list_objects(kind)
+        if kind is ScaleOutEvent:
+            for event in expired([event for event in found if isinstance(event, ScaleOutEvent)], ctx.clock.now()):
+                await ctx.kube.delete(event)
+        for obj in found:
             if isinstance(obj, ScaleOutEvent) and obj.status.phase in (EventPhase.SUCCEEDED, EventPhase.FAILED, EventPhase.RUNNING):
                 continue
             if isinstance(obj, VmInstance) and not obj.deleting:
