@@ -16,7 +16,8 @@ from vmscaler.ports.vsphere import SYSTEM
 
 # What passes by itself: somebody else's operation, a host that is away, a state that is another one by now, a server in trouble.
 PASSING: tuple[type[Exception], ...] = (
-    vim.fault.InvalidState,  # TaskInProgress, InvalidPowerState, ResourceInUse's relatives
+    vim.fault.TaskInProgress,
+    vim.fault.InvalidState,  # InvalidPowerState among them
     vim.fault.ConcurrentAccess,
     vim.fault.ResourceInUse,
     vim.fault.FileLocked,
@@ -65,7 +66,7 @@ def of_error(what: str, url: str, error: Exception) -> OutsideError:
         said = f"{where}: {error.verify_message}: put the CA of its certificate into spec.vcenter.caBundle"
         return Untrusted(SYSTEM, "CertificateNotTrusted", said, after=15.0)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return Untrusted(SYSTEM, "TlsFailed", f"{where} does not speak TLS as we need it: {error.reason or error}", after=15.0)
+        return Untrusted(SYSTEM, "TlsFailed", f"{where} does not speak TLS as we need it: {getattr(error, 'reason', None) or error}", after=15.0)
     if isinstance(error, TimeoutError | GivenUp):
         return Retryable(SYSTEM, "Timeout", f"{where} did not answer in time", after=5.0)
     if isinstance(error, OSError):
