@@ -12,11 +12,11 @@ from itertools import combinations
 from vmscaler.api import conditions as c
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.iplease import IpLease
-from vmscaler.api.meta import FINALIZER, ConditionStatus
+from vmscaler.api.meta import FINALIZER, Condition, ConditionStatus
 from vmscaler.api.site import PrometheusHost, Site, SystemStatus
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
-from vmscaler.decide.conditions import find, summarise
+from vmscaler.decide.conditions import summarise
 from vmscaler.decide.instance import SITE
 from vmscaler.flows.context import Context
 from vmscaler.flows.look import Looks, Seen
@@ -59,16 +59,19 @@ async def reconcile_site(ctx: Context, name: str) -> None:
         "policies": len(policies),
         "instances": len(instances),
     }
-    before, after = find(site.status.conditions, c.READY), find(conditions, c.READY)
     await write_status(ctx, site.model_copy(update={"status": site.status.model_copy(update=update)}), base=site)
-    if after is not None and (before is None or before.status != after.status):
-        # What hung on a system that is back (or gone) is looked at again at once.
+    if site.status.observed_generation != site.metadata.generation or _states(site.status.conditions) != _states(conditions):
+        # What hung on a grant, or on a system that is back (or gone), is looked at again at once.
         for policy in policies:
             ctx.wake_object(policy)
         for template in await ctx.kube.list_objects(VmTemplate):
             ctx.wake_object(template)
     if looks.retry_after is not None:
         raise Retryable("vmscaler", "NotReady", f"Site {name} is not ready yet", after=min(looks.retry_after, RETRY))
+
+
+def _states(conditions: list[Condition]) -> dict[str, ConditionStatus]:
+    return {condition.type: condition.status for condition in conditions}
 
 
 def _networks_apart(site: Site) -> None:
