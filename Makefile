@@ -51,11 +51,13 @@ contract: $(STAMP) ## one suite per port, on the fake and on the real adapter; t
 e2e: $(STAMP) ## the whole loop on a real API server and the lab
 	$(BIN)/pytest tests/e2e
 
-generate: $(STAMP) ## write the generated files (crds/) from the models
+generate: $(STAMP) ## write the generated files (crds/, docs/api.md) from the models
 	$(BIN)/python -m vmscaler.api.crd crds
+	$(BIN)/python -m vmscaler.api.reference docs/api.md
 
 check-generated: $(STAMP) ## fail when a generated file is stale
 	$(BIN)/python -m vmscaler.api.crd --check crds
+	$(BIN)/python -m vmscaler.api.reference --check docs/api.md
 
 lock: ## write the lock files anew (needs `uv`)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,12 +13,6 @@ PREFIX = "VMSCALER_"
 
 class SettingsError(ValueError):
     """A setting is wrong or missing; the message names the variable."""
-
-
-def jenkins_folder() -> Path:
-    """Where the pipeline and the job template are: beside the checkout's operator/, or in the installation's data."""
-    checkout = Path(__file__).resolve().parents[2] / "jenkins"
-    return checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "vmscaler" / "jenkins"
 
 
 class Settings(BaseModel):
@@ -37,7 +30,9 @@ class Settings(BaseModel):
     gateway_secret: str = Field(default="vmscaler-gateway-tls", description="Secret with ca.crt, tls.crt, tls.key; made if absent.")
     health_bind: str = Field(default="0.0.0.0", description="Address of /healthz, /readyz and /metrics.")  # noqa: S104
     health_port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
-    jenkins_dir: Path = Field(default_factory=jenkins_folder, description="Folder of Jenkinsfile.autoscale and job-template.xml.")
+    jenkins_dir: Path | None = Field(
+        default=None, description="Folder of Jenkinsfile.autoscale and job-template.xml; without it, the installation's own."
+    )
     resync_seconds: float = Field(default=60.0, gt=0, description="Period of the resync.")
     poll_seconds: float = Field(default=2.0, gt=0, description="Pause between looks while something is waited for.")
     lease_seconds: float = Field(default=15.0, ge=1, description="Duration of the operator's Lease.")
