@@ -49,6 +49,11 @@ class OperatorProcess:
         }
         self._process: asyncio.subprocess.Process | None = None
 
+    def environment(self) -> dict[str, str]:
+        """What it is started with: its settings and nothing of the user's but PATH and the like."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return kept | self._environment | {"PYTHONPATH": str(HACK), "LAB_JOURNAL": str(self.journal), "PYTHONUNBUFFERED": "1"}
+
     @property
     def pid(self) -> int:
         """Its process id; raises PartError when it was never started."""
@@ -64,10 +69,7 @@ class OperatorProcess:
     async def start(self, *, crash: str = "", ready: bool = True, deadline: float = 60.0) -> None:
         """Start it; `crash` as `lab.operatord` has it. With `ready`, return when /readyz says so. Raises PartError at the deadline (s)."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        environment |= self._environment | {"PYTHONPATH": str(HACK), "LAB_JOURNAL": str(self.journal), "PYTHONUNBUFFERED": "1"}
-        if crash:
-            environment["LAB_CRASH"] = crash
+        environment = self.environment() | ({"LAB_CRASH": crash} if crash else {})
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "lab.operatord", env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
@@ -113,3 +115,54 @@ class OperatorProcess:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), grace)
         await self.kill()
+
+
+class ForkServer:
+    """Operators one after another, each a process of its own that is born in a moment; for tests that kill it at each write."""
+
+    def __init__(self, operator: OperatorProcess) -> None:
+        """With the settings, ports and journal of `operator`, which must not run meanwhile."""
+        self._operator = operator
+        self._server: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> ForkServer:
+        pipe = asyncio.subprocess.PIPE
+        with self._operator.log.open("ab") as log:
+            self._server = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "lab.operatord",
+                "--fork-server",
+                env=self._operator.environment(),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=log,
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            if self._server.stdin is not None:
+                self._server.stdin.close()
+            self._server.kill()
+            await self._server.wait()
+
+    async def born(self, crash: str) -> int:
+        """Start the next one; its pid."""
+        if self._server is None or self._server.stdin is None:
+            raise PartError("the fork server was not started")
+        self._server.stdin.write(crash.encode() + b"\n")
+        await self._server.stdin.drain()
+        return int(await self._line())
+
+    async def dead(self) -> int:
+        """Wait for its end: the exit status, negative for a signal."""
+        return int(await self._line())
+
+    async def _line(self) -> bytes:
+        if self._server is None or self._server.stdout is None:
+            raise PartError("the fork server was not started")
+        line = await self._server.stdout.readline()
+        if not line:
+            raise PartError(f"the fork server ended; the log ends:\n{self._operator.tail()}")
+        return line

@@ -51,8 +51,34 @@ class Crashing:
 
 
 def main() -> None:
-    """Run until stopped."""
+    """Run until stopped; or with `--fork-server`, start one process for each line of stdin."""
     die_with_parent()
+    if sys.argv[1:] == ["--fork-server"]:
+        fork_server()
+    else:
+        operate()
+
+
+def fork_server() -> None:
+    """For each line of stdin (a LAB_CRASH, or empty) one operator in a process of its own: writes its pid, then, when it is dead, its status.
+
+    Everything is imported once: a test that kills the operator a hundred times need not start an interpreter as often.
+    """
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            die_with_parent()
+            os.environ["LAB_CRASH"] = line.strip()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            operate()
+            os._exit(0)
+        print(pid, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def operate() -> None:
+    """Be the operator."""
     chosen = settings.from_environment()
     configure_logs(chosen.log_level, chosen.log_format)
     number, _, when = os.environ.get("LAB_CRASH", "").partition(":")

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from lab import resources
+from lab.controlplane import ControlPlane
 from lab.datacentre import DataCentre
 from lab.process import Json
 
@@ -41,7 +42,9 @@ class Bench:
     def __init__(self, dc: DataCentre, http: aiohttp.ClientSession) -> None:
         self.dc = dc
         self.http = http
-        self.tls = ssl.create_default_context(cadata=dc.control_plane.ca)
+        assert isinstance(dc.cluster, ControlPlane)
+        self.control_plane = dc.cluster
+        self.tls = ssl.create_default_context(cadata=dc.cluster.ca)
         self.original: dict[str, bytes] = {}
         """What people wrote, before the operator came: file -> bytes."""
 
@@ -59,7 +62,7 @@ class Bench:
 
     async def api(self, method: str, path: str) -> Json | None:
         """The API server as the administrator, without starting a kubectl; None for 404."""
-        record = self.dc.control_plane.part.record
+        record = self.control_plane.part.record
         headers = {"Authorization": f"Bearer {record['adminToken']}", "Accept": "application/json"}
         async with self.http.request(method, record["server"] + path, headers=headers, ssl=self.tls) as answer:
             if answer.status == 404:

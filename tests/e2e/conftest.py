@@ -10,14 +10,15 @@ import pytest
 import pytest_asyncio
 from tests.e2e.bench import Bench
 
+from lab.controlplane import ControlPlane
 from lab.datacentre import DataCentre
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+async def bench(tmp_path_factory: pytest.TempPathFactory, control_plane: ControlPlane) -> AsyncIterator[Bench]:
     """A Site that is Ready; no policy yet."""
     folder: Path = tmp_path_factory.mktemp("dc")
-    dc = DataCentre(folder, boot_seconds=1.0)
+    dc = DataCentre(folder, cluster=control_plane, boot_seconds=1.0)
     try:
         await dc.start()
         await dc.start_operator()
