@@ -139,6 +139,37 @@ async def test_a_port_without_tls_gets_no_password(lab_vcenter: VCenter) -> None
     assert b"svc-vmscaler" not in heard
 
 
+async def test_about_asks_for_the_certificate_again(lab_vcenter: VCenter) -> None:
+    opened = 0
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        beyond, to = await asyncio.open_connection(lab_vcenter.record["host"], lab_vcenter.record["port"])
+        await asyncio.gather(_copy(reader, to), _copy(beyond, writer))
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with client_of(lab_vcenter, url=f"https://127.0.0.1:{port}/sdk") as client:
+            await client.template(TEMPLATE)
+            await client.template(TEMPLATE)
+            assert opened == 1
+            await client.about()
+            assert opened == 2
+            await client.template(TEMPLATE)
+            assert opened == 2
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
 # --- sessions ---
 
 
@@ -247,19 +278,17 @@ async def test_one_who_is_cancelled_waits_for_the_request_and_sends_no_other(lab
     effects = DirectEffects()
     async with client_of(lab_vcenter, effects) as client:
         wanted = order("web-u", (await client.template(TEMPLATE)).mo_ref)
-        clones = await lab.calls("CloneVM_Task")
-        await lab.rule("FindChild", "hang", count=1)  # before the order is sent
+        reads = await lab.calls("RetrievePropertiesEx")
+        await lab.rule("FindChild", "delay", seconds=0.5)  # the second of the many requests before the order
         task = asyncio.create_task(client.clone(wanted))
         await eventually(lambda: _hit(lab))
         task.cancel()
-        done, _ = await asyncio.wait({task}, timeout=0.3)
+        done, _ = await asyncio.wait({task}, timeout=0.2)
         assert not done  # its thread is in a request
-        await lab.put_faults({})
         with pytest.raises(asyncio.CancelledError):
             await task
-        # The thread is free, and all that it asked for has been answered.
         await client.about()
-        assert await lab.calls("CloneVM_Task") == clones
+        assert await lab.calls("RetrievePropertiesEx") == reads
         assert effects.calls == []
 
 
@@ -371,3 +400,13 @@ async def test_a_folder_that_several_make_at_once_is_made(world: World, lab: Lab
     await asyncio.gather(*(world.vsphere.ensure_folder("/DC0/vm/port-suite") for _ in range(4)))
     assert await lab.hits() > 1
     assert await world.vsphere.find_vm("/DC0/vm/port-suite", "none") is None
+
+
+async def test_what_somebody_made_a_template_of_is_left_alone(lab_vcenter: VCenter, world: World) -> None:
+    vm = await world.cloned("web-0")
+    with vsphere_judge.connected(lab_vcenter) as si:
+        made = vsphere_judge.found(si, f"{FOLDER}/web-0")
+        vsphere_judge.ended(made.PowerOffVM_Task())
+        made.MarkAsTemplate()
+    assert (await refused(world.vsphere.destroy(vm.mo_ref, MARKS))).reason == "NotOurs"
+    assert await world.names() == ["web-0"]

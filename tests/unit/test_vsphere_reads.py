@@ -29,6 +29,9 @@ class Content:
         self.propertyCollector = self
         self.searchIndex = SimpleNamespace(FindByInventoryPath=lambda path: at)
 
+    def then(self, *answers: list[list[tuple[Any, dict[str, Any], dict[str, Any]]]]) -> None:
+        self._answers += answers
+
     def RetrievePropertiesEx(self, specs: Any, options: Any) -> Any:
         self._pages = self._answers.pop(0)
         return self.ContinueRetrievePropertiesEx("")
@@ -176,6 +179,21 @@ def test_a_clone_specification() -> None:
     assert (adapter.adapter.ip.ipAddress, adapter.adapter.subnetMask) == ("192.0.2.7", "255.255.255.192")
     assert list(adapter.adapter.gateway) == []
     assert spec.customization.identity.hostName.name == "web-1"
+
+
+def test_a_distributed_port_group_and_a_datastore() -> None:
+    group, switch, datastore = vim.dvs.DistributedVirtualPortgroup("pg-1"), vim.DistributedVirtualSwitch("dvs-1"), vim.Datastore("ds-2")
+    content = inventory(card(), networks=(group,))
+    content.then(
+        [[(group, {"key": "pg-1", "config.distributedVirtualSwitch": switch}, {})]],
+        [[(switch, {"uuid": "aa bb"}, {})]],
+        [[(vim.Datacenter("datacenter-1"), {"datastore": [vim.Datastore("ds-1"), datastore]}, {})]],
+        [[(vim.Datastore("ds-1"), {"name": "slow"}, {}), (datastore, {"name": "fast"}, {})]],
+    )
+    spec = clone_spec(content, VM, "DC0", order(datastore="fast"))
+    port = spec.config.deviceChange[0].device.backing.port
+    assert (port.portgroupKey, port.switchUuid) == ("pg-1", "aa bb")
+    assert spec.location.datastore == datastore
 
 
 @pytest.mark.parametrize(

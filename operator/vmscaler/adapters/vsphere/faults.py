@@ -66,7 +66,9 @@ def of_error(what: str, url: str, error: Exception) -> OutsideError:
         said = f"{where}: {error.verify_message}: put the CA of its certificate into spec.vcenter.caBundle"
         return Untrusted(SYSTEM, "CertificateNotTrusted", said, after=15.0)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return Untrusted(SYSTEM, "TlsFailed", f"{where} does not speak TLS as we need it: {getattr(error, 'reason', None) or error}", after=15.0)
+        return Untrusted(
+            SYSTEM, "TlsFailed", f"{where} does not speak TLS as we need it: {getattr(error, 'reason', None) or error}", after=15.0
+        )
     if isinstance(error, TimeoutError | GivenUp):
         return Retryable(SYSTEM, "Timeout", f"{where} did not answer in time", after=5.0)
     if isinstance(error, OSError):

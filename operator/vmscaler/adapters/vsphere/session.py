@@ -70,8 +70,6 @@ class Session:
                 work.exception()
             raise
         if not done:
-            limit.give_up()
-            future.cancel()
             work.add_done_callback(lambda late: late.cancelled() or late.exception())
             raise Retryable(SYSTEM, "Timeout", f"{what}: no answer from {self._url} within {self._deadline:g} s", after=5.0)
         return work.result()
@@ -121,12 +119,10 @@ class Session:
             raise Untrusted(SYSTEM, "LoginRefused", self._refusal[1], after=self._refusal[0] - time.monotonic())
         if self._stub is None:
             self._stub = self._make_stub()
-        elif self._stub.cookie:
-            # A login is refused, as a wrong password is, where the session has one already: always in a new session.
-            if self._content is not None:
-                with contextlib.suppress(vmodl.MethodFault):
-                    self._content.sessionManager.Logout()
-            self._stub.SetSessionId(None)
+        elif self._content is not None:
+            # Where a session is logged in after all, a login is refused as a wrong password is.
+            with contextlib.suppress(vmodl.MethodFault):
+                self._content.sessionManager.Logout()
         content: Any = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
         try:
             content.sessionManager.Login(self._username, self._password, None)
