@@ -14,6 +14,8 @@ from vmscaler.api.autoscalingpolicy import BuildRef, ClaimStatus, Decision, Mode
 from vmscaler.api.duration import human
 
 DECISIONS_KEPT = 20
+FIRST_AT_LEAST = timedelta(seconds=1)
+LONGEST_AT_LEAST = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class ClaimFacts:
     max_instances: int
     claim: ClaimStatus
     build: BuildRef
+    current_job: str | None
     current_generation: str | None
     alert_firing: bool | None
     alert_unseen_because: str
@@ -40,7 +43,7 @@ class ClaimFacts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Yes or no, with a reason (CamelCase) and a message, used unchanged wherever it shows. `would` marks Observe's yes."""
+    """Yes or no, with a reason (CamelCase) and a message, used unchanged wherever it shows."""
 
     accepted: bool
     reason: str
@@ -61,7 +64,9 @@ def not_deleting(f: ClaimFacts) -> Verdict | None:
 
 
 def current_job(f: ClaimFacts) -> Verdict | None:
-    """Builds of a job that was made anew count from 1 again; an old one's build must not be taken for a new one's."""
+    """Builds of a job that was made anew count from 1 again; an old one's build must not be taken for a new one's. A copy is not the job."""
+    if f.current_job is not None and f.build.job != f.current_job:
+        return no("OtherJob", f"the build is of job {f.build.job}, this policy's job is {f.current_job}")
     if f.current_generation is not None and f.build.generation != f.current_generation:
         return no("StaleJob", f"the build is of generation {f.build.generation} of the job, the present one is {f.current_generation}")
     return None
@@ -191,9 +196,12 @@ def after_success(claim: ClaimStatus, *, event: str, cooldown: timedelta, now: d
 
 
 def after_failure(claim: ClaimStatus, *, event: str, cooldown: timedelta, now: datetime) -> ClaimStatus:
-    """The claim's fields once an event failed: a back-off that doubles from a tenth of the cooldown up to all of it."""
+    """The claim's fields once an event failed: a back-off that doubles from a tenth of the cooldown up to all of it.
+
+    It begins at a second and goes up to a minute at least, so that a cooldown of zero makes no loop of launch, fail, launch.
+    """
     failures = claim.failures + 1
-    wait = min(cooldown, cooldown / 10 * 2 ** min(failures - 1, 10))
+    wait = min(max(cooldown, LONGEST_AT_LEAST), max(cooldown / 10, FIRST_AT_LEAST) * 2 ** min(failures - 1, 10))
     return claim.model_copy(
         update={"active": None, "cooldown_until": now + wait, "cooldown_reason": "Failure", "failures": failures, "last_event": event}
     )

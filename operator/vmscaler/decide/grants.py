@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vmscaler.api.site import Tenant
 from vmscaler.decide.addresses import Refusal, range_granted
+from vmscaler.decide.pool import full_path
 
 
 def tenant_of(namespace: str, tenants: Sequence[Tenant], site: str) -> Tenant | Refusal:
@@ -21,8 +22,12 @@ def tenant_of(namespace: str, tenants: Sequence[Tenant], site: str) -> Tenant | 
 
 
 def pool_granted(tenant: Tenant, pool: str) -> bool:
-    """Whether the pool's full path is granted (a trailing * stands for the rest)."""
-    return any(pool == grant or (grant.endswith("*") and pool.startswith(grant[:-1])) for grant in tenant.pools)
+    """Whether the pool's full path is granted. A trailing * stands for the rest of the name, and never for a folder: it ends at a '/'."""
+    for grant in map(full_path, tenant.pools):
+        prefix = grant.removesuffix("*")
+        if pool == grant or (prefix != grant and pool.startswith(prefix) and "/" not in pool[len(prefix) :]):
+            return True
+    return False
 
 
 def folder_granted(tenant: Tenant, path: str) -> bool:
@@ -35,21 +40,20 @@ def refusals(
     *,
     site: str,
     pool: str,
-    network: str,
+    network: str | None,
     start: str,
     end: str,
-    folder: str,
-    template_path: str,
+    folders: Sequence[str],
     job: str,
     max_instances: int,
 ) -> Refusal | None:
-    """The first thing of the policy that the grant does not cover, or None."""
+    """The first thing of the policy that the grant does not cover, or None. `network` is None where it is not known yet."""
     where = f"Site {site!r}, the entry of spec.tenants for this namespace"
     if not pool_granted(tenant, pool):
         return Refusal("PoolNotGranted", f"pool {pool} is not granted: add it to pools in {where}")
-    if not range_granted(tenant, network, start, end):
+    if network is not None and not range_granted(tenant, network, start, end):
         return Refusal("RangeNotGranted", f"{start}-{end} in network {network!r} is not granted: add it to networks in {where}")
-    for path in (folder, template_path):
+    for path in folders:
         if not folder_granted(tenant, path):
             return Refusal("FolderNotGranted", f"{path} is not inside a granted folder: add its folder to folders in {where}")
     if not job.startswith(tenant.job_prefix):

@@ -10,7 +10,9 @@ The token names the policy; nothing in the body does. Hook values are hints and 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -29,8 +31,11 @@ from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Re
 LONG_POLL_SECONDS = 20.0
 MAX_BODY = 256 * 1024
 REFRESH_SECONDS = 2.0
+KNOWN_SECONDS = 60.0
 
 log = structlog.get_logger()
+
+_LINK = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/%+\-]*)?")
 
 Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=512)]
 
@@ -55,17 +60,25 @@ class Keyring:
         self._ctx = ctx
         self._known: dict[bytes, PolicyRef] = {}
         self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
 
     async def policy_of(self, token: str, now: float) -> PolicyRef | None:
-        """The policy, or None. `now` is monotonic: unknown tokens cause one read in REFRESH_SECONDS at most."""
-        digest = hashlib.sha256(token.encode()).digest()
-        found = self._known.get(digest)
-        if found is None and now - self._read_at >= REFRESH_SECONDS:
-            self._read_at = now
-            fresh = await policies_by_step_token(self._ctx)
-            self._known = {hashlib.sha256(step.encode()).digest(): ref for step, ref in fresh.items()}
-            found = self._known.get(digest)
-        return found
+        """The policy, or None. `now` is monotonic: unknown tokens cause one read in REFRESH_SECONDS at most, and a token that was taken
+        back is known for KNOWN_SECONDS at most. Raises what Kube raises."""
+        digest = _digest(token)
+        age = now - self._read_at
+        if age >= KNOWN_SECONDS or (digest not in self._known and age >= REFRESH_SECONDS):
+            async with self._reading:
+                if now - self._read_at >= REFRESH_SECONDS:
+                    fresh = await policies_by_step_token(self._ctx)
+                    self._known = {_digest(step): ref for step, ref in fresh.items()}
+                    self._read_at = now
+        return self._known.get(digest)
+
+
+def _digest(token: str) -> bytes:
+    # A header's bytes that are no UTF-8 arrive as lone surrogates.
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def _error(status: int, reason: str, message: str) -> web.Response:
@@ -81,7 +94,7 @@ def make_gateway(ctx: Context, runner: StepRunner, monotonic: Callable[[], float
         if name not in STEPS:
             return _error(404, "UnknownStep", f"there is no step {name!r}: the steps are {', '.join(STEPS)}")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or not token:
+        if scheme.lower() != "bearer" or not token.strip():
             return _error(401, "NoToken", "send the policy's step token as `Authorization: Bearer ...`")
         try:
             ref = await keyring.policy_of(token.strip(), monotonic())
@@ -97,8 +110,8 @@ def make_gateway(ctx: Context, runner: StepRunner, monotonic: Callable[[], float
             first = error.errors()[0]
             return _error(422, "BadRequest", f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
         build = BuildRef(job=asked.job, generation=asked.generation, number=asked.build, url=_own_url(asked))
-        run, lines = await runner.poll(name, ref, build, asked.hook, after=asked.after, wait=LONG_POLL_SECONDS)
-        return _answer(run, lines, asked.after)
+        run, lines, following = await runner.poll(name, ref, build, asked.hook, after=asked.after, wait=LONG_POLL_SECONDS)
+        return _answer(run, lines, following)
 
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_post("/v1/steps/{step}", step)
@@ -106,11 +119,11 @@ def make_gateway(ctx: Context, runner: StepRunner, monotonic: Callable[[], float
 
 
 def _own_url(asked: StepRequest) -> str:
-    """The build's link, where it looks like one: it is shown to people."""
-    return asked.build_url if asked.build_url.startswith(("https://", "http://")) else ""
+    """The build's link, where it looks like one: it is shown to people. No user or password, nothing invisible."""
+    return asked.build_url if _LINK.fullmatch(asked.build_url) else ""
 
 
-def _answer(run: Run, lines: list[tuple[str, str]], after: int) -> web.Response:
+def _answer(run: Run, lines: list[tuple[str, str]], following: int) -> web.Response:
     outcome = run.outcome
     if isinstance(outcome, OutsideError):
         return _outside(outcome)
@@ -120,7 +133,7 @@ def _answer(run: Run, lines: list[tuple[str, str]], after: int) -> web.Response:
         "reason": outcome.reason if outcome else "",
         "message": outcome.message if outcome else "",
         "progress": [{"time": when, "message": text} for when, text in lines],
-        "next": after + len(lines),
+        "next": following,
     }
     return web.json_response(body)
 

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmscaler.api.autoscalingpolicy import ActiveEvent, AutoscalingPolicy, BuildRef, Cause, ClaimStatus
-from vmscaler.api.conditions import GRANTED, PROVISIONED_CONDITIONS, RESOLVED_CONDITIONS, TARGETS_READY
+from vmscaler.api.conditions import (
+    ADDRESSES_RESOLVED,
+    GRANTED,
+    PROVISIONED_CONDITIONS,
+    RESOLVED_CONDITIONS,
+    TARGETS_READY,
+    TEMPLATE_RESOLVED,
+)
 from vmscaler.api.meta import ConditionStatus, NameRef, ObjectMeta, PolicyRef
 from vmscaler.api.scaleevent import EventPhase, ScaleEventSpec, ScaleEventStatus, ScaleOutEvent
 from vmscaler.api.site import Site, Tenant
@@ -20,8 +27,9 @@ from vmscaler.decide import names
 from vmscaler.decide.conditions import find
 from vmscaler.decide.grants import tenant_of
 from vmscaler.decide.instance import POLICY_UID
+from vmscaler.decide.words import plain
 from vmscaler.flows.context import Context
-from vmscaler.flows.status import write_status
+from vmscaler.flows.status import ensure_status, rfc3339, write_status
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Retryable
 from vmscaler.ports.monitoring import FiringAlert
 
@@ -44,9 +52,12 @@ async def claim(ctx: Context, ref: PolicyRef, build: BuildRef, hook: Mapping[str
         if policy.uid != ref.uid:
             raise NotFound("kubernetes", "PolicyGone", f"policy {ref.namespace}/{ref.name} was deleted and made anew")
         state = policy.status.claim or ClaimStatus()
-        if state.active is not None and _same(state.active.build, build):
+        if state.active is not None and same_build(state.active.build, build):
             event = await ensure_event(ctx, policy, state)
             return Claimed(event, "ScaleOut", f"{event.metadata.name} (claimed before)")
+        earlier = await event_of(ctx, ref, build)
+        if earlier is not None:
+            return Claimed(earlier, "ScaleOut", f"{earlier.metadata.name} (claimed before, {earlier.status.phase.value})")
         facts, alerts = await _facts(ctx, policy, state, build)
         verdict = chain.decide(facts)
         after = _after(policy, state, verdict, facts, build, alerts)
@@ -65,8 +76,15 @@ async def claim(ctx: Context, ref: PolicyRef, build: BuildRef, hook: Mapping[str
     raise Retryable("kubernetes", "Conflict", f"policy {ref.namespace}/{ref.name} changes too often: trying again", after=1.0)
 
 
-def _same(one: BuildRef, other: BuildRef) -> bool:
+def same_build(one: BuildRef, other: BuildRef) -> bool:
+    """Whether both are one build: the link is none of its identity."""
     return (one.job, one.generation, one.number) == (other.job, other.generation, other.number)
+
+
+async def event_of(ctx: Context, ref: PolicyRef, build: BuildRef) -> ScaleOutEvent | None:
+    """The event that this build has claimed, over or not."""
+    events = await ctx.kube.list_objects(ScaleOutEvent, ref.namespace, labels={POLICY_UID: ref.uid})
+    return next((event for event in events if same_build(event.spec.build, build)), None)
 
 
 def _after(
@@ -99,11 +117,11 @@ def _cause(alerts: list[FiringAlert]) -> Cause:
         return Cause()
     first = min(alerts, key=lambda alert: alert.starts_at)
     return Cause(
-        alert=first.labels.get("alertname", "")[:128],
-        value=first.annotations.get("value", "")[:64],
-        summary=first.annotations.get("summary", "")[:512],
+        alert=plain(first.labels.get("alertname", ""), 128),
+        value=plain(first.annotations.get("value", ""), 64),
+        summary=plain(first.annotations.get("summary", ""), 512),
         starts_at=first.starts_at,
-        fingerprint=first.fingerprint[:64],
+        fingerprint=plain(first.fingerprint, 64),
     )
 
 
@@ -131,8 +149,8 @@ async def ensure_event(ctx: Context, policy: AutoscalingPolicy, state: ClaimStat
         except Conflict:
             event = await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
     if event.status.started_at is None:
-        started = {"phase": EventPhase.RUNNING, "stage": "claim", "startedAt": active.since.isoformat(), "actions": []}
-        event = await ctx.kube.patch_status(event, started)
+        started = {"phase": EventPhase.RUNNING, "stage": "claim", "startedAt": rfc3339(active.since), "actions": []}
+        event = await ensure_status(ctx, event, started)
         await ctx.kube.emit(policy, "Normal", "ScaleOut", f"{event.metadata.name}: build {active.build.number} of {active.build.job}")
     return event
 
@@ -174,6 +192,7 @@ async def _facts(
         max_instances=policy.spec.scaling.max_instances,
         claim=state,
         build=build,
+        current_job=policy.status.provisioned.job if policy.status.provisioned else None,
         current_generation=policy.status.provisioned.job_generation if policy.status.provisioned else None,
         alert_firing=alert_firing,
         alert_unseen_because=alert_unseen,
@@ -187,14 +206,22 @@ async def _facts(
 
 
 def _ready(policy: AutoscalingPolicy) -> tuple[bool, str]:
-    """Ready enough to act: all that is resolved, and the job. A monitoring host that is down does not stop a build that is here."""
+    """Ready enough to act: all that this very spec names was seen to be there and granted, and its job made.
+
+    The pool is looked at by the claim itself, so that it may have been unseen a moment ago; a monitoring host that is down does not stop
+    a build that is here.
+    """
+    if policy.status.provisioned is None or policy.status.resolved is None:
+        return False, "the policy has not been provisioned yet: look at its conditions"
     for type_ in (*RESOLVED_CONDITIONS, *(t for t in PROVISIONED_CONDITIONS if t != TARGETS_READY)):
         condition = find(policy.status.conditions, type_)
         if condition is None:
             return False, f"{type_}: not looked at yet"
+        if type_ in RESOLVED_CONDITIONS and condition.observed_generation != policy.metadata.generation:
+            return False, f"{type_}: the spec has changed and was not looked at yet"
         if condition.status == ConditionStatus.FALSE:
             return False, f"{type_}: {condition.message}"
-        if condition.status == ConditionStatus.UNKNOWN and type_ == GRANTED:
+        if condition.status == ConditionStatus.UNKNOWN and type_ in (GRANTED, TEMPLATE_RESOLVED, ADDRESSES_RESOLVED):
             return False, f"{type_}: {condition.message}"
     return True, ""
 

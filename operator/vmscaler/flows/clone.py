@@ -14,6 +14,7 @@ from vmscaler.decide import actions
 from vmscaler.decide.marks import identity, marks, ours
 from vmscaler.flows.context import Context
 from vmscaler.flows.recorder import Recorder, StepFailed
+from vmscaler.flows.status import ensure_status
 from vmscaler.ports.errors import Conflict, NotFound, Rejected, Retryable
 from vmscaler.ports.systems import Systems
 from vmscaler.ports.vsphere import SYSTEM, CloneOrder, VmInfo
@@ -23,31 +24,33 @@ async def clone(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInsta
     """One powered-on VM. Raises StepFailed(CloneTimeout | NameTaken | CloneFailed | ...)."""
     name, limit = vmi.metadata.name, duration.parse(vmi.spec.timeouts.clone)
     await recorder.begin(actions.VM_CREATION, name)
-    vm = await recorder.until(actions.VM_CREATION, name, limit, "CloneTimeout", lambda: _attempt(ctx, recorder, systems, name, vmi))
-    await ctx.kube.patch_status(
-        vmi, {"phase": InstancePhase.BOOTING, "vm": {"moRef": vm.mo_ref, "instanceUuid": vm.instance_uuid, "task": None}}
+    vm = await recorder.until(actions.VM_CREATION, name, limit, "CloneTimeout", lambda: _attempt(ctx, systems, name, vmi))
+    await ensure_status(
+        ctx, vmi, {"phase": InstancePhase.BOOTING, "vm": {"moRef": vm.mo_ref, "instanceUuid": vm.instance_uuid, "task": None}}
     )
     await recorder.done(actions.VM_CREATION, name, f"{vmi.spec.vm_name} cloned and powered on", vm_id=vm.mo_ref, vm_ip=vmi.status.address)
 
 
-async def _attempt(ctx: Context, recorder: Recorder, systems: Systems, name: str, seen: VmInstance) -> VmInfo:
+async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance) -> VmInfo:
     vmi = await ctx.kube.get(VmInstance, name, seen.metadata.namespace)
     if vmi.status.address is None:
         raise StepFailed("NoAddress", f"{name} has no address: the stage allocate did not finish")
     spec, vsphere = vmi.spec, systems.vsphere
     if vmi.status.vm is None or not vmi.status.vm.started:
         await vsphere.ensure_folder(spec.placement.folder)
-        vmi = await ctx.kube.patch_status(vmi, {"phase": InstancePhase.CLONING, "vm": {"started": True}})
+        vmi = await ensure_status(ctx, vmi, {"phase": InstancePhase.CLONING, "vm": {"started": True}})
     assert vmi.status.vm is not None
-    if vmi.status.vm.task is not None:
-        await _follow(ctx, recorder, systems, vmi.status.vm.task)
+    made = await _follow(ctx, systems, vmi.status.vm.task) if vmi.status.vm.task is not None else None
     vm = await vsphere.find_vm(spec.placement.folder, spec.vm_name)
+    if vm is None and made is not None:
+        # Not where it was made: moved, renamed or destroyed. One order never makes a second VM.
+        raise Rejected(SYSTEM, "VmVanished", f"{spec.vm_name} ({made}) was cloned but is not in {spec.placement.folder} any more")
     if vm is None:
         try:
             task = await vsphere.clone(_order(vmi, vmi.status.address or ""))
         except Conflict as error:
             raise Retryable(SYSTEM, error.reason, error.message, after=ctx.poll) from error
-        await ctx.kube.patch_status(vmi, {"vm": {"task": task}})
+        await ensure_status(ctx, vmi, {"vm": {"task": task}})
         raise Retryable(SYSTEM, "CloneRunning", f"clone of {spec.vm_name} ordered", after=min(ctx.poll, 0.5))
     if not ours(vm.guestinfo, identity(vmi)):
         raise Rejected(SYSTEM, "NameTaken", f"{spec.placement.folder}/{spec.vm_name} exists and is not ours: rename or remove it")
@@ -57,17 +60,18 @@ async def _attempt(ctx: Context, recorder: Recorder, systems: Systems, name: str
     return vm
 
 
-async def _follow(ctx: Context, recorder: Recorder, systems: Systems, key: str) -> None:
-    """Return when the recorded task is over and the VM is to be looked for; raise while it runs or where it failed for good."""
+async def _follow(ctx: Context, systems: Systems, key: str) -> str | None:
+    """The VM that the recorded task made, or None where the task does not say; raise while it runs or where it failed for good."""
     try:
         task = await systems.vsphere.task(key)
     except NotFound:
-        return
+        return None
     if task.state in ("queued", "running"):
         percent = f" {task.progress}%" if task.progress is not None else ""
         raise Retryable(SYSTEM, "CloneRunning", f"clone task {key} is {task.state}{percent}", after=min(ctx.poll, 0.5))
     if task.state == "error" and task.fault != "DuplicateName":
         raise Rejected(SYSTEM, "CloneFailed", f"vCenter ended the clone with {task.fault}: {task.message}")
+    return task.result if task.state == "success" else None
 
 
 def _order(vmi: VmInstance, address: str) -> CloneOrder:

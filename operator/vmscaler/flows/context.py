@@ -9,6 +9,7 @@ from typing import Any
 
 from vmscaler.api.meta import Resource
 from vmscaler.api.site import Site
+from vmscaler.flows.fences import Fences
 from vmscaler.ports.clock import Clock
 from vmscaler.ports.kube import Kube
 from vmscaler.ports.probe import Probe
@@ -50,6 +51,8 @@ class Context:
     """decided(policy key, accepted, reason): told of each answer to a claim."""
     wake: Callable[[str, str | None, str], None] = field(default=lambda kind, namespace, name: None)
     """wake(kind, namespace, name): have this object reconciled soon."""
+    fences: Fences = field(default_factory=Fences)
+    """Held by whoever looks at an instance and then acts on it."""
 
     async def systems(self, site: Site) -> Systems:
         """The clients of the site's systems."""

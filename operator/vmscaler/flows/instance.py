@@ -21,17 +21,21 @@ from vmscaler.decide.marks import identity, ours
 from vmscaler.flows.context import Context
 from vmscaler.flows.status import write_status
 from vmscaler.flows.targets import sync_targets
-from vmscaler.ports.errors import NotFound, Rejected, Retryable
+from vmscaler.ports.errors import NotFound, OutsideError, Rejected, Retryable
 from vmscaler.ports.systems import Systems
 from vmscaler.ports.vsphere import SYSTEM, VmInfo
 
 
 async def reconcile_instance(ctx: Context, namespace: str, name: str) -> None:
     """One look at one instance: only a deletion asks for something. Raises Retryable while the clean-up is under way."""
+    async with ctx.fences.hold(VmInstance.KIND, namespace, name):
+        await _reconcile(ctx, namespace, name)
+
+
+async def _reconcile(ctx: Context, namespace: str, name: str) -> None:
     try:
         vmi = await ctx.kube.get(VmInstance, name, namespace)
     except NotFound:
-        ctx.wake(IpLease.KIND, None, "")
         return
     if not vmi.deleting or FINALIZER not in vmi.metadata.finalizers:
         return
@@ -40,13 +44,26 @@ async def reconcile_instance(ctx: Context, namespace: str, name: str) -> None:
     vmi, removal = await _begin(ctx, vmi)
     if not removal.left_pool:
         vmi = await _leave_pool(ctx, systems, vmi, removal)
-    await sync_targets(ctx, systems, vmi.spec.policy_ref, keep_empty=True)
+    unsynced = await _leave_targets(ctx, systems, vmi)
     if vmi.status.removal is not None and not vmi.status.removal.vm_gone:
         vmi = await _destroy_vm(ctx, systems, vmi)
+    if unsynced is not None:
+        raise unsynced
     await _release_addresses(ctx, vmi, site)
     await ctx.kube.remove_finalizer(vmi, FINALIZER)
     ctx.wake(ScaleOutEvent.KIND, vmi.metadata.namespace, vmi.spec.event_ref.name)
     ctx.wake("AutoscalingPolicy", vmi.spec.policy_ref.namespace, vmi.spec.policy_ref.name)
+
+
+async def _leave_targets(ctx: Context, systems: Systems, vmi: VmInstance) -> OutsideError | None:
+    """Nobody scrapes it any more. A monitoring host that is away does not keep the VM alive, but the instance: what it said is returned."""
+    if vmi.status.in_service_since is None:
+        return None
+    try:
+        await sync_targets(ctx, systems, vmi.spec.policy_ref)
+    except OutsideError as error:
+        return error
+    return None
 
 
 async def _save(ctx: Context, vmi: VmInstance, phase: InstancePhase, removal: InstanceRemoval) -> VmInstance:
@@ -101,6 +118,7 @@ async def _find(ctx: Context, systems: Systems, vmi: VmInstance) -> VmInfo | Non
     """The VM that this instance made, if it exists; waits for a clone that may still be on its way."""
     vsphere, recorded = systems.vsphere, vmi.status.vm
     assert recorded is not None
+    made = recorded.mo_ref
     if recorded.task is not None:
         try:
             task = await vsphere.task(recorded.task)
@@ -108,22 +126,31 @@ async def _find(ctx: Context, systems: Systems, vmi: VmInstance) -> VmInfo | Non
             task = None
         if task is not None and task.state in ("queued", "running"):
             raise Retryable(SYSTEM, "CloneRunning", f"the clone of {vmi.spec.vm_name} still runs: it is destroyed after", after=ctx.poll)
-    elif recorded.mo_ref is None and await vsphere.clones_in_flight(vmi.spec.template.mo_ref):
-        # The order may have gone out without its task being recorded: no "absent" is believed while clones run.
+        made = made or (task.result if task is not None else None)
+    if made is None and await vsphere.clones_in_flight(vmi.spec.template.mo_ref):
+        # An order may have gone out without its task being recorded: no "absent" is believed while clones run.
         raise Retryable(SYSTEM, "CloneRunning", "clones of the template still run: looking again after", after=ctx.poll)
+    vm = await _by_reference(systems, made)
+    if vm is None or not ours(vm.guestinfo, identity(vmi)):
+        vm = await _by_name(systems, vmi)
+    return vm if vm is not None and ours(vm.guestinfo, identity(vmi)) else None
+
+
+async def _by_reference(systems: Systems, mo_ref: str | None) -> VmInfo | None:
+    """Wherever somebody has moved it to, and whatever they call it now."""
     try:
-        vm = await vsphere.find_vm(vmi.spec.placement.folder, vmi.spec.vm_name)
-        if vm is None and recorded.mo_ref is not None:
-            vm = await vsphere.vm(recorded.mo_ref)
+        return await systems.vsphere.vm(mo_ref) if mo_ref is not None else None
     except NotFound:
         return None
+
+
+async def _by_name(systems: Systems, vmi: VmInstance) -> VmInfo | None:
+    try:
+        return await systems.vsphere.find_vm(vmi.spec.placement.folder, vmi.spec.vm_name)
     except Rejected as error:
         if error.reason == "FolderNotFound":
             return None
         raise
-    if vm is not None and not ours(vm.guestinfo, identity(vmi)):
-        return None
-    return vm
 
 
 async def _release_addresses(ctx: Context, vmi: VmInstance, site: Site) -> None:

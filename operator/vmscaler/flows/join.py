@@ -10,6 +10,7 @@ from vmscaler.api.vminstance import InstancePhase, VmInstance
 from vmscaler.decide import actions
 from vmscaler.flows.context import Context
 from vmscaler.flows.recorder import Recorder, StepFailed
+from vmscaler.flows.status import ensure_status, rfc3339
 from vmscaler.ports.bigip import SYSTEM, Member
 from vmscaler.ports.errors import Rejected, Retryable
 from vmscaler.ports.systems import Systems
@@ -23,7 +24,7 @@ async def join(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInstan
     address = vmi.status.address
     member = f"{address}:{port}"
     await recorder.begin(actions.POOL_ADD, name)
-    vmi = await ctx.kube.patch_status(vmi, {"member": {"started": True, "pool": pool, "name": member}})
+    vmi = await ensure_status(ctx, vmi, {"member": {"started": True, "pool": pool, "name": member}})
     limit = duration.parse(vmi.spec.timeouts.member)
     await recorder.until(
         actions.POOL_ADD,
@@ -34,8 +35,8 @@ async def join(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInstan
         pool=pool,
         member=member,
     )
-    now = ctx.clock.now().isoformat()
-    await ctx.kube.patch_status(vmi, {"phase": InstancePhase.IN_SERVICE, "inServiceSince": now, "member": {"enabled": True}})
+    now = rfc3339(vmi.status.in_service_since or ctx.clock.now())
+    await ensure_status(ctx, vmi, {"phase": InstancePhase.IN_SERVICE, "inServiceSince": now, "member": {"enabled": True}})
     await recorder.done(actions.POOL_ADD, name, f"{member} is in service", pool=pool, member=member)
 
 

@@ -20,7 +20,7 @@ async def reconcile_lease(ctx: Context, name: str) -> None:
     if lease.status.phase == LeasePhase.QUARANTINED:
         now = ctx.clock.now()
         release_at = lease.status.release_at
-        if release_at is None or release_at <= now or lease.deleting:
+        if release_at is None or release_at <= now or _freed_by_hand(lease):
             await free(ctx, lease)
             return
         raise Retryable("vmscaler", "Quarantined", f"{lease.spec.address} rests", after=(release_at - now).total_seconds())
@@ -28,7 +28,16 @@ async def reconcile_lease(ctx: Context, name: str) -> None:
         await free(ctx, lease)
 
 
+def _freed_by_hand(lease: IpLease) -> bool:
+    """Deleted while at rest: somebody knows better. Deleted before, while it was held, it still gets its rest."""
+    deleted, since = lease.metadata.deletion_timestamp, lease.status.since
+    # The API server's stamp has whole seconds.
+    return deleted is not None and (since is None or deleted >= since.replace(microsecond=0))
+
+
 async def _holder_gone(ctx: Context, lease: IpLease) -> bool:
+    """Whether it is certain that nobody uses it: the holder's absence alone is none (its finalizer may have been taken off by hand, and
+    the VM runs on), but that and somebody's deletion of the lease are."""
     holder = lease.spec.holder
     try:
         vmi = await ctx.kube.get(VmInstance, holder.name, holder.namespace)

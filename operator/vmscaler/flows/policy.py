@@ -8,23 +8,24 @@ Called by the work queue. The writer of every status field but `claim`.
 from __future__ import annotations
 
 from vmscaler.api import conditions as c
-from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, DeletionPolicy
+from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, DeletionPolicy, Mode
 from vmscaler.api.meta import FINALIZER, ConditionStatus
 from vmscaler.api.scaleevent import EventPhase, ScaleOutEvent
 from vmscaler.api.site import Site, Tenant
 from vmscaler.api.vminstance import VmInstance
-from vmscaler.decide.conditions import find, summarise
+from vmscaler.decide.conditions import find, is_true, summarise
 from vmscaler.decide.grants import tenant_of
 from vmscaler.decide.instance import POLICY_UID
+from vmscaler.flows.claim import ensure_event
 from vmscaler.flows.context import Context
 from vmscaler.flows.look import Looks
-from vmscaler.flows.provision import policy_ref, provision, unprovision
+from vmscaler.flows.provision import policy_ref, provision, unprovision, unwire
 from vmscaler.flows.resolve import Found, resolve
 from vmscaler.flows.settle import clear_claim, fail
 from vmscaler.flows.status import write_status
 from vmscaler.flows.targets import sync_targets
 from vmscaler.flows.tokens import secret_name
-from vmscaler.ports.errors import NotFound, OutsideError, Retryable
+from vmscaler.ports.errors import NotFound, OutsideError, Rejected, Retryable
 
 FIELDS = frozenset({"observedGeneration", "conditions", "resolved", "instances"})
 SUMMARY = (*c.RESOLVED_CONDITIONS, *c.PROVISIONED_CONDITIONS)
@@ -52,12 +53,14 @@ async def reconcile_policy(ctx: Context, namespace: str, name: str) -> None:
         _site_missing(looks, policy, error)
     else:
         found = await resolve(ctx, looks, policy, site, systems)
-        if found.complete or policy.status.provisioned is not None:
-            tenant = tenant_of(policy.customer, site.spec.tenants, site.metadata.name)
-            prefix = tenant.job_prefix if isinstance(tenant, Tenant) else "autoscale-"
-            if isinstance(tenant, Tenant):
-                base = await provision(ctx, looks, policy, site, systems, prefix)
-        else:
+        tenant = tenant_of(policy.customer, site.spec.tenants, site.metadata.name)
+        begun = policy.status.provisioned is not None
+        if isinstance(tenant, Tenant) and is_true(looks.conditions, c.GRANTED) and (found.complete or begun):
+            base = await provision(ctx, looks, policy, site, systems, tenant.job_prefix)
+        elif begun and policy.spec.mode == Mode.OFF:
+            # What is not granted is not made, but may always be taken down.
+            await unwire(looks, policy, systems)
+        elif not begun:
             for type_ in c.PROVISIONED_CONDITIONS:
                 looks.put(type_, ConditionStatus.UNKNOWN, "NotResolved", "comes when all that the policy names is there")
     await _write(ctx, base, looks, found)
@@ -103,29 +106,51 @@ async def _settle_claim(ctx: Context, policy: AutoscalingPolicy) -> None:
 
 async def _remove(ctx: Context, policy: AutoscalingPolicy) -> None:
     """Refuse claims (the deletion timestamp does), settle the active event, take the wiring down, then see to the instances."""
-    await _settle_active(ctx, policy)
+    try:
+        await _settle_active(ctx, policy)
+        await _take_down(ctx, policy)
+    except OutsideError as error:
+        status = ConditionStatus.UNKNOWN if isinstance(error, Retryable) else ConditionStatus.FALSE
+        looks = Looks(now=ctx.clock.now(), generation=policy.metadata.generation, conditions=list(policy.status.conditions))
+        looks.put(c.READY, status, error.reason, f"being removed: {error.message}")
+        wanted = policy.model_copy(update={"status": policy.status.model_copy(update={"conditions": looks.conditions})})
+        await write_status(ctx, wanted, base=policy, fields=FIELDS)
+        raise
+    await ctx.kube.delete_secret(secret_name(policy.uid))
+    await ctx.kube.remove_finalizer(policy, FINALIZER)
+
+
+async def _take_down(ctx: Context, policy: AutoscalingPolicy) -> None:
+    """The wiring, then the instances. Raises Retryable while there are some that are to go."""
+    mine = await ctx.kube.list_objects(VmInstance, policy.customer, labels={POLICY_UID: policy.uid})
+    if policy.status.provisioned is None and not mine:
+        return  # nothing was ever made, and its Site may never have been there
     site = await ctx.kube.get(Site, policy.spec.site_ref.name)
     systems = await ctx.systems(site)
     await unprovision(ctx, policy, systems)
-    mine = await ctx.kube.list_objects(VmInstance, policy.customer, labels={POLICY_UID: policy.uid})
     if policy.spec.deletion_policy == DeletionPolicy.DESTROY and mine:
         if not any(vmi.deleting for vmi in mine):
-            newest = max(mine, key=lambda vmi: vmi.metadata.name)
+            newest = max(mine, key=_born)
             await ctx.kube.delete(newest)
             ctx.wake_object(newest)
         raise Retryable("vmscaler", "Destroying", f"{len(mine)} instances of {policy.key} are still there", after=ctx.poll)
-    await sync_targets(ctx, systems, policy_ref(policy), keep_empty=False)
-    await ctx.kube.delete_secret(secret_name(policy.uid))
-    await ctx.kube.remove_finalizer(policy, FINALIZER)
+    await sync_targets(ctx, systems, policy_ref(policy))
+
+
+def _born(vmi: VmInstance) -> tuple[str, int, str]:
+    made = vmi.metadata.creation_timestamp
+    return (made.isoformat() if made else "", len(vmi.metadata.name), vmi.metadata.name)
 
 
 async def _settle_active(ctx: Context, policy: AutoscalingPolicy) -> None:
     active = policy.status.claim.active if policy.status.claim else None
     if active is None:
         return
+    assert policy.status.claim is not None
+    # Where a crash came between the claim and its event, the event is made now: the build that holds the claim may still ask for it.
     try:
-        event = await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
-    except NotFound:
+        event = await ensure_event(ctx, policy, policy.status.claim)
+    except Rejected:  # the namespace goes away with all that is in it: no event can be made, and no step begins without one
         return
     if event.status.phase in (EventPhase.SUCCEEDED, EventPhase.FAILED):
         await clear_claim(ctx, event)

@@ -36,37 +36,41 @@ async def provision(
     off = policy.spec.mode == Mode.OFF
     wanted_job = names.job_name(policy.customer, policy.service_name, job_prefix, policy.spec.jenkins.job_name)
     if off:
-        await looks.look(c.RULES_READY, _no_rules(policy, systems))
-        await looks.look(c.ROUTE_READY, _no_route(policy, systems))
-    tokens = await looks.look(c.JOB_READY, _tokens(ctx, policy))
-    made = None
-    if tokens is not None:
-        made = await looks.look(c.JOB_READY, _job(ctx, policy, site, systems, wanted_job, tokens))
-    policy = made or policy
+        await unwire(looks, policy, systems)
+    made = await looks.look(c.JOB_READY, _job(ctx, policy, site, systems, wanted_job))
+    tokens = None
+    if made is not None:
+        policy, tokens = made
     if not off:
-        routed = made is not None and await looks.look(c.ROUTE_READY, _route(policy, site, systems, tokens)) is not None
-        if made is None:
+        routed = tokens is not None and await looks.look(c.ROUTE_READY, _route(policy, site, systems, tokens)) is not None
+        if tokens is None:
             looks.put(c.ROUTE_READY, ConditionStatus.UNKNOWN, "JobNotReady", "comes after the job")
         if routed:
             await looks.look(c.RULES_READY, _rules(policy, site, systems))
         else:
             looks.put(c.RULES_READY, ConditionStatus.UNKNOWN, "RouteNotReady", "come after the route")
-    await looks.look(c.TARGETS_READY, _targets(ctx, policy, systems))
+    if policy.status.provisioned is not None:
+        await looks.look(c.TARGETS_READY, _targets(ctx, policy, systems))
+    else:
+        looks.put(c.TARGETS_READY, ConditionStatus.UNKNOWN, "JobNotReady", "come after the job")
     return policy
 
 
-async def _tokens(ctx: Context, policy: AutoscalingPolicy) -> Seen[Tokens]:
-    return Seen(await ensure_tokens(ctx, policy_ref(policy)), "TokensReady", "tokens are there, the job is not yet")
+async def unwire(looks: Looks, policy: AutoscalingPolicy, systems: Systems) -> None:
+    """No rules, no route: in this order, so that nothing fires at a route that is gone."""
+    await looks.look(c.RULES_READY, _no_rules(policy, systems))
+    await looks.look(c.ROUTE_READY, _no_route(policy, systems))
 
 
-async def _job(ctx: Context, policy: AutoscalingPolicy, site: Site, systems: Systems, name: str, tokens: Tokens) -> Seen[AutoscalingPolicy]:
+async def _job(ctx: Context, policy: AutoscalingPolicy, site: Site, systems: Systems, name: str) -> Seen[tuple[AutoscalingPolicy, Tokens]]:
     jenkins = systems.jenkins
     recorded = policy.status.provisioned or Provisioned()
+    state = await jenkins.job(name)
+    _refuse_foreign(policy, name, state)
+    tokens = await ensure_tokens(ctx, policy_ref(policy))
     if recorded.job is not None and recorded.job != name:
         await remove_job(systems, policy, recorded.job)
         recorded = recorded.model_copy(update={"job": None, "job_generation": None})
-    state = await jenkins.job(name)
-    _refuse_foreign(policy, name, state)
     generation = recorded.job_generation
     if state is None or generation is None:
         # A job that is made anew counts its builds from 1 again; the generation keeps them apart. Written before the job is made.
@@ -80,14 +84,14 @@ async def _job(ctx: Context, policy: AutoscalingPolicy, site: Site, systems: Sys
     elif job.differs(wanted, state.config_xml):
         await jenkins.update_job(name, wanted)
     if off:
-        return Seen(policy, "Disabled", f"mode is Off: job {name} is disabled")
+        return Seen((policy, tokens), "Disabled", f"mode is Off: job {name} is disabled")
     state = await jenkins.job(name)
     if state is None:
         raise Retryable("jenkins", "JobVanished", f"job {name} is gone again: making it anew", after=1.0)
     if not state.buildable:
         await jenkins.enable_job(name, True)
     await _confirm(ctx, policy, systems, name, tokens)
-    return Seen(policy, "Confirmed", f"job {name} answers its hook")
+    return Seen((policy, tokens), "Confirmed", f"job {name} answers its hook")
 
 
 async def _intend(ctx: Context, policy: AutoscalingPolicy, name: str, generation: str) -> AutoscalingPolicy:
@@ -179,8 +183,7 @@ async def remove_job(systems: Systems, policy: AutoscalingPolicy, name: str) -> 
         await systems.jenkins.delete_job(name)
 
 
-async def _route(policy: AutoscalingPolicy, site: Site, systems: Systems, tokens: Tokens | None) -> Seen[bool]:
-    assert tokens is not None
+async def _route(policy: AutoscalingPolicy, site: Site, systems: Systems, tokens: Tokens) -> Seen[bool]:
     namespace, own, timing = policy.customer, policy.metadata.name, site.spec.alertmanager
     token_file = names.token_file(namespace, own)
     await systems.hosts.put_token(token_file, tokens.hook)
@@ -214,7 +217,7 @@ async def _rules(policy: AutoscalingPolicy, site: Site, systems: Systems) -> See
 
 
 async def _targets(ctx: Context, policy: AutoscalingPolicy, systems: Systems) -> Seen[int]:
-    count = await sync_targets(ctx, systems, policy_ref(policy), keep_empty=True)
+    count = await sync_targets(ctx, systems, policy_ref(policy))
     return Seen(count, "Written", f"{count} instances are scraped through {names.targets_file(policy.customer, policy.metadata.name)}")
 
 

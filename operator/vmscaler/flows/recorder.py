@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from vmscaler.api.scaleevent import Action, ActionState, ScaleEventStatus, ScaleOutEvent
+from vmscaler.api.scaleevent import Action, ActionState, EventPhase, ScaleEventStatus, ScaleOutEvent
+from vmscaler.api.vminstance import VmInstance
 from vmscaler.decide import actions
 from vmscaler.flows.context import Context
 from vmscaler.flows.status import write_status
-from vmscaler.ports.errors import OutsideError, Retryable
+from vmscaler.ports.errors import NotFound, OutsideError, Retryable
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -61,15 +62,30 @@ class Recorder:
         """Write that the action is done, with what came of it."""
         await self._end(name, instance, ActionState.DONE, message, details)
 
+    async def failed(self, name: str, instance: str, message: str) -> None:
+        """Write that the action has failed; the step goes on to say so with a StepFailed."""
+        await self._end(name, instance, ActionState.FAILED, message, {})
+
     async def _end(self, name: str, instance: str, state: ActionState, message: str, details: dict[str, Any]) -> None:
         now = self.ctx.clock.now()
         listed = actions.ended(self.event.status.actions, name, instance, now, state=state, message=message, **details)
         await self._write(self.event.status.model_copy(update={"actions": listed}))
 
     async def until(
-        self, name: str, instance: str, limit: timedelta, timed_out: str, attempt: Callable[[], Awaitable[T]], **details: Any
+        self,
+        name: str,
+        instance: str,
+        limit: timedelta,
+        timed_out: str,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        unborn: bool = False,
+        **details: Any,
     ) -> T:
         """Run the attempt until it returns, through every Retryable, for at most `limit` from the action's recorded start.
+
+        Each attempt holds the instance's fence and begins only while the event runs and nobody deletes the instance (`unborn`: it may
+        not exist yet).
 
         Raises StepFailed(timed_out) at the limit with the last reason, and StepFailed with the error's own reason for what
         retrying does not mend; the action is then Failed with that message and `details`.
@@ -81,7 +97,9 @@ class Recorder:
         said = ""
         while True:
             try:
-                return await attempt()
+                async with self.ctx.fences.hold(VmInstance.KIND, self.event.metadata.namespace or "", instance):
+                    await self._may_act(instance, unborn)
+                    return await attempt()
             except Retryable as error:
                 if str(error) != said:
                     said = str(error)
@@ -96,3 +114,19 @@ class Recorder:
                 failure = error if isinstance(error, StepFailed) else StepFailed(error.reason, str(error))
                 await self._end(name, instance, ActionState.FAILED, failure.message, details)
                 raise failure from error
+
+    async def _may_act(self, instance: str, unborn: bool) -> None:
+        """Look again, inside the fence: from the rollback's begin on, and once the instance is being deleted, nothing acts."""
+        namespace = self.event.metadata.namespace
+        event = await self.ctx.kube.get(ScaleOutEvent, self.event.metadata.name, namespace)
+        if event.status.phase != EventPhase.RUNNING:
+            said = event.status.message or f"{event.metadata.name} is {event.status.phase.value}"
+            raise StepFailed(event.status.reason or "Superseded", said)
+        try:
+            vmi = await self.ctx.kube.get(VmInstance, instance, namespace)
+        except NotFound as error:
+            if unborn:
+                return
+            raise StepFailed("InstanceDeleted", f"VmInstance {namespace}/{instance} was deleted while the event ran") from error
+        if vmi.deleting:
+            raise StepFailed("InstanceDeleted", f"VmInstance {vmi.key} was deleted while the event ran")

@@ -126,22 +126,21 @@ async def _granted(policy: AutoscalingPolicy, site: Site, template: VmTemplate |
     tenant = tenant_of(policy.customer, site.spec.tenants, site.metadata.name)
     if isinstance(tenant, addresses.Refusal):
         raise refuse(tenant)
-    if network is not None and template is not None:
-        pool = policy.spec.network.ip_pool
-        refusal = refusals(
-            tenant,
-            site=site.metadata.name,
-            pool=full_path(policy.spec.f5.pool_name),
-            network=network.name,
-            start=pool.start,
-            end=pool.end,
-            folder=vm_folder(policy, site),
-            template_path=template.spec.inventory_path,
-            job=names.job_name(policy.customer, policy.service_name, tenant.job_prefix, policy.spec.jenkins.job_name),
-            max_instances=policy.spec.scaling.max_instances,
-        )
-        if refusal is not None:
-            raise refuse(refusal)
+    pool = policy.spec.network.ip_pool
+    refusal = refusals(
+        tenant,
+        site=site.metadata.name,
+        pool=full_path(policy.spec.f5.pool_name),
+        # What is not there yet cannot be granted or refused: its own condition says so, and it is looked at again once it is there.
+        network=network.name if network is not None else None,
+        start=pool.start,
+        end=pool.end,
+        folders=[vm_folder(policy, site), *([template.spec.inventory_path] if template is not None else [])],
+        job=names.job_name(policy.customer, policy.service_name, tenant.job_prefix, policy.spec.jenkins.job_name),
+        max_instances=policy.spec.scaling.max_instances,
+    )
+    if refusal is not None:
+        raise refuse(refusal)
     return Seen(tenant, "Granted", f"Site {site.metadata.name!r} grants this to namespace {policy.customer!r}")
 
 

@@ -1,7 +1,7 @@
 """Runs steps, one at a time per build, and lets any number of requests wait for them (long poll).
 
 Called by the gateway. Keyed by policy UID, job generation, build and step: asking again joins the run that is under way. A rollback
-first stops whatever else runs for its build and waits until it has stopped, so nothing acts beside it. Nothing here is durable: after
+first stops whatever else runs for its build and waits until it has stopped; from then on nothing else of the build begins. Nothing here is durable: after
 a restart the next request starts the step anew, which finds what the earlier try did.
 """
 
@@ -24,15 +24,19 @@ from vmscaler.ports.errors import OutsideError, Retryable
 BuildKey = tuple[str, str, str, int]
 KEPT = 500
 PROGRESS_KEPT = 500
+UNATTENDED = 60.0
+"""Seconds without a poll after which a claim that cannot be decided yet is given up."""
+SUPERSEDED = Outcome("failed", "Superseded", "the build's rollback has begun, or the operator stops")
 
 log = structlog.get_logger()
 
 
 @dataclass
 class Run:
-    """One step under way or over: its progress lines (time, text) and its outcome."""
+    """One step under way or over: its progress lines (time, text) and its outcome. `asked_at` is the loop's time of the last poll."""
 
     step: str
+    asked_at: float = 0.0
     lines: list[tuple[str, str]] = field(default_factory=list)
     outcome: Outcome | OutsideError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,40 +59,54 @@ class StepRunner:
 
     async def poll(
         self, step: str, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str], *, after: int, wait: float
-    ) -> tuple[Run, list[tuple[str, str]]]:
-        """Start or join the step; return when it is over, when there are lines beyond `after`, or after `wait` seconds."""
-        run = await self._start_or_join(step, ref, build, hook)
-        deadline = asyncio.get_running_loop().time() + wait
+    ) -> tuple[Run, list[tuple[str, str]], int]:
+        """Start or join the step; return when it is over, when there are lines beyond `after`, or after `wait` seconds: the run, the new
+        lines, and what to ask `after` next. An `after` from before a restart means nothing here: all lines are new then."""
+        run = self._start_or_join(step, ref, build, hook)
+        loop = asyncio.get_running_loop()
+        run.asked_at = loop.time()
+        deadline = run.asked_at + wait
+        if after > len(run.lines):
+            after = 0
         while run.outcome is None and len(run.lines) <= after:
-            left = deadline - asyncio.get_running_loop().time()
+            left = deadline - loop.time()
             if left <= 0:
                 break
             changed = run.changed
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), left)
-        return run, run.lines[max(0, after) :]
+            run.asked_at = loop.time()
+        lines = run.lines[after:]
+        return run, lines, after + len(lines)
 
-    async def _start_or_join(self, step: str, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> Run:
+    def _start_or_join(self, step: str, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> Run:
         key: BuildKey = (ref.uid, build.job, build.generation, build.number)
         found = self._runs.get((key, step))
         if found is not None and not isinstance(found.outcome, OutsideError):
             return found
-        if step == "rollback":
-            await self._stop_others(key)
         run = Run(step)
         self._runs[(key, step)] = run
-        run.task = asyncio.create_task(self._run(run, ref, build, hook), name=f"{step}-{ref.namespace}-{ref.name}-{build.number}")
+        if step != "rollback" and (key, "rollback") in self._runs:
+            # A request that comes late: nothing of this build begins any more, not even a claim.
+            run.outcome = SUPERSEDED
+            return run
+        run.task = asyncio.create_task(self._run(run, key, ref, build, hook), name=f"{step}-{ref.namespace}-{ref.name}-{build.number}")
         self._forget()
         return run
 
     async def _stop_others(self, key: BuildKey) -> None:
-        others = [run.task for (build, _), run in self._runs.items() if build == key and run.task is not None and not run.task.done()]
+        """All but the rollback, until they have stopped."""
+        others = [
+            run.task
+            for (build, step), run in self._runs.items()
+            if build == key and step != "rollback" and run.task is not None and not run.task.done()
+        ]
         for task in others:
             task.cancel()
         if others:
             await asyncio.wait(others)
 
-    async def _run(self, run: Run, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> None:
+    async def _run(self, run: Run, key: BuildKey, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> None:
         def progress(text: str) -> None:
             if len(run.lines) < PROGRESS_KEPT:
                 run.lines.append((self._ctx.clock.now().isoformat(timespec="seconds"), text))
@@ -97,6 +115,8 @@ class StepRunner:
         said = ""
         bound = log.bind(policy=f"{ref.namespace}/{ref.name}", build=build.number, step=run.step)
         try:
+            if run.step == "rollback":
+                await self._stop_others(key)
             while run.outcome is None:
                 try:
                     run.outcome = await run_step(self._ctx, run.step, ref, build, hook, progress)
@@ -104,6 +124,10 @@ class StepRunner:
                     if str(error) != said:
                         said = str(error)
                         progress(said)
+                    if run.step == "claim" and asyncio.get_running_loop().time() - run.asked_at > UNATTENDED:
+                        # Nobody waits any more: a claim that is won now would be nobody's.
+                        run.outcome = error
+                        break
                     await self._ctx.clock.sleep(min(max(error.after, 0.1), 10.0))
                 except OutsideError as error:
                     run.outcome = error
@@ -112,7 +136,7 @@ class StepRunner:
             self._over(run.step, state)
             bound.info("step over", state=state, reason=reason)
         except asyncio.CancelledError:
-            run.outcome = Outcome("failed", "Superseded", "the build's rollback has begun, or the operator stops")
+            run.outcome = SUPERSEDED
             raise
         except Exception:
             bound.exception("step crashed")

@@ -39,36 +39,41 @@ async def settle(ctx: Context, namespace: str, name: str) -> None:
 
 async def fail(ctx: Context, event: ScaleOutEvent, *, stage: str, reason: str, message: str) -> ScaleOutEvent:
     """Begin the rollback: from now on no step of this event acts. Nothing happens to one that is over or rolling back."""
-    event = await ctx.kube.get(ScaleOutEvent, event.metadata.name, event.metadata.namespace)
-    if event.status.phase != EventPhase.RUNNING:
+    for _ in range(CAS_TRIES):
+        base = await ctx.kube.get(ScaleOutEvent, event.metadata.name, event.metadata.namespace)
+        if base.status.phase != EventPhase.RUNNING:
+            return base
+        status = base.status.model_copy(
+            update={
+                "phase": EventPhase.ROLLING_BACK,
+                "failed_stage": stage,
+                "reason": reason,
+                "message": message[:1024],
+                "rollback": Rollback(started_at=ctx.clock.now(), reason=reason),
+            }
+        )
+        try:
+            event = await write_status(ctx, base.model_copy(update={"status": status}), base=base, expect=base.metadata.resource_version)
+        except Conflict:  # a step that is being stopped wrote its last action
+            continue
+        await ctx.kube.emit(event, "Warning", reason, f"{stage}: {message}")
+        ctx.wake_object(event)
         return event
-    status = event.status.model_copy(
-        update={
-            "phase": EventPhase.ROLLING_BACK,
-            "failed_stage": stage,
-            "reason": reason,
-            "message": message[:1024],
-            "rollback": Rollback(started_at=ctx.clock.now(), reason=reason),
-        }
-    )
-    base = event
-    event = await write_status(ctx, base.model_copy(update={"status": status}), base=base, expect=base.metadata.resource_version)
-    await ctx.kube.emit(event, "Warning", reason, f"{stage}: {message}")
-    ctx.wake_object(event)
-    return event
+    raise Retryable("kubernetes", "Conflict", f"event {event.key} changes too often: trying again", after=1.0)
 
 
 async def _clean_up(ctx: Context, event: ScaleOutEvent) -> None:
     left = []
     for name in event.spec.instances:
-        try:
-            vmi = await ctx.kube.get(VmInstance, name, event.metadata.namespace)
-        except NotFound:
-            continue
-        left.append(name)
-        if not vmi.deleting:
-            await ctx.kube.delete(vmi)
-            ctx.wake_object(vmi)
+        async with ctx.fences.hold(VmInstance.KIND, event.metadata.namespace or "", name):
+            try:
+                vmi = await ctx.kube.get(VmInstance, name, event.metadata.namespace)
+            except NotFound:
+                continue
+            left.append(name)
+            if not vmi.deleting:
+                await ctx.kube.delete(vmi)
+                ctx.wake_object(vmi)
     if left:
         raise Retryable("vmscaler", "RollingBack", f"waiting for the clean-up of {', '.join(left)}", after=ctx.poll)
 
@@ -84,13 +89,18 @@ async def _end(ctx: Context, event: ScaleOutEvent) -> ScaleOutEvent:
             "rollback": rollback.model_copy(update={"finished_at": now, "message": "nothing is left: VM, member, node and lease are gone"}),
         }
     )
-    return await write_status(ctx, event.model_copy(update={"status": status}), base=event)
+    try:
+        return await write_status(ctx, event.model_copy(update={"status": status}), base=event, expect=event.metadata.resource_version)
+    except Conflict as error:
+        raise Retryable(error.system, error.reason, error.message, after=0.2) from error
 
 
 async def succeed(ctx: Context, event: ScaleOutEvent) -> ScaleOutEvent:
     """The event's good end. Raises Conflict if it is no longer running."""
     if event.status.phase == EventPhase.SUCCEEDED:
         return event
+    if event.status.phase != EventPhase.RUNNING:
+        raise Conflict("vmscaler", "NotRunning", f"{event.metadata.name} is {event.status.phase.value}: it cannot succeed any more")
     now = ctx.clock.now()
     message = f"{', '.join(event.spec.instances)} in service"
     status = event.status.model_copy(

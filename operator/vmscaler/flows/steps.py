@@ -17,9 +17,8 @@ from vmscaler.api.scaleevent import EventPhase, ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.decide import actions
-from vmscaler.decide.instance import POLICY_UID
 from vmscaler.flows.allocate import allocate
-from vmscaler.flows.claim import claim, ensure_event
+from vmscaler.flows.claim import claim, ensure_event, event_of, same_build
 from vmscaler.flows.clone import clone
 from vmscaler.flows.context import Context
 from vmscaler.flows.join import join
@@ -65,9 +64,17 @@ async def run_step(ctx: Context, step: str, ref: PolicyRef, build: BuildRef, hoo
     if event.status.phase == EventPhase.SUCCEEDED:
         await clear_claim(ctx, event)
         return Outcome("succeeded", event.status.reason, event.status.message, event.metadata.name)
+    need = NEEDS.get(step)
+    if need is not None and not actions.done(event.status.actions, need, event.spec.instances[0]):
+        raise Rejected("vmscaler", "OutOfOrder", f"{step} comes after {need}, which is not done: run the stages in their order")
     try:
         return await _act(ctx, step, policy, event, progress)
-    except StepFailed as failure:
+    except Retryable:
+        raise
+    except Conflict as error:
+        raise Retryable(error.system, error.reason, error.message, after=0.5) from error
+    except (StepFailed, OutsideError) as failure:
+        # A Secret, a Site or the instance is gone, say: the cause stands in the event, and the build fails with it.
         await fail(ctx, event, stage=step, reason=failure.reason, message=failure.message)
         return Outcome("failed", failure.reason, failure.message, event.metadata.name)
 
@@ -75,29 +82,17 @@ async def run_step(ctx: Context, step: str, ref: PolicyRef, build: BuildRef, hoo
 async def _active(ctx: Context, ref: PolicyRef, build: BuildRef) -> tuple[AutoscalingPolicy, ScaleOutEvent]:
     policy = await ctx.kube.get(AutoscalingPolicy, ref.name, ref.namespace)
     active = policy.status.claim.active if policy.status.claim else None
-    if policy.uid == ref.uid and active is not None and _is(active.build, build):
+    if policy.uid == ref.uid and active is not None and same_build(active.build, build):
         assert policy.status.claim is not None
         return policy, await ensure_event(ctx, policy, policy.status.claim)
-    event = await _event_of(ctx, ref, build)
+    event = await event_of(ctx, ref, build)
     if event is None:
         raise Rejected("vmscaler", "NotClaimed", f"build {build.number} of {build.job} holds no claim: its first step is `claim`")
     return policy, event
 
 
-def _is(one: BuildRef, other: BuildRef) -> bool:
-    return (one.job, one.generation, one.number) == (other.job, other.generation, other.number)
-
-
-async def _event_of(ctx: Context, ref: PolicyRef, build: BuildRef) -> ScaleOutEvent | None:
-    events = await ctx.kube.list_objects(ScaleOutEvent, ref.namespace, labels={POLICY_UID: ref.uid})
-    return next((event for event in events if _is(event.spec.build, build)), None)
-
-
 async def _act(ctx: Context, step: str, policy: AutoscalingPolicy, event: ScaleOutEvent, progress: Progress) -> Outcome:
     name = event.spec.instances[0]
-    need = NEEDS.get(step)
-    if need is not None and not actions.done(event.status.actions, need, name):
-        raise Rejected("vmscaler", "OutOfOrder", f"{step} comes after {need}, which is not done: run the stages in their order")
     site = await ctx.kube.get(Site, policy.spec.site_ref.name)
     recorder = Recorder(ctx, event, step, progress)
     await recorder.enter()
@@ -122,13 +117,10 @@ async def _act(ctx: Context, step: str, policy: AutoscalingPolicy, event: ScaleO
             await join(ctx, recorder, systems, vmi)
         return _said(recorder, actions.POOL_ADD, name)
     try:
-        await sync_targets(ctx, systems, event.spec.policy_ref, keep_empty=True)
+        await sync_targets(ctx, systems, event.spec.policy_ref)
     except OutsideError as error:
         progress(f"{name} is in service but not scraped yet, the reconcile will see to it: {error}")
-    try:
-        ended = await succeed(ctx, recorder.event)
-    except Conflict as error:
-        raise Retryable(error.system, error.reason, error.message, after=0.5) from error
+    ended = await succeed(ctx, recorder.event)
     await clear_claim(ctx, ended)
     ctx.wake_object(policy)
     return Outcome("succeeded", ended.status.reason, f"{ended.status.message} after {ended.status.duration}", ended.metadata.name)
@@ -146,7 +138,7 @@ async def _rollback(ctx: Context, ref: PolicyRef, build: BuildRef, progress: Pro
     except (Rejected, NotFound) as error:
         if isinstance(error, Rejected) and error.reason != "NotClaimed":
             raise
-        found = await _event_of(ctx, ref, build)
+        found = await event_of(ctx, ref, build)
         if found is None:
             return Outcome("succeeded", "NothingToRollBack", f"build {build.number} of {build.job} had begun nothing")
         event = found

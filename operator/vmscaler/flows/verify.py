@@ -7,6 +7,7 @@ from vmscaler.api.vminstance import InstancePhase, VmInstance
 from vmscaler.decide import actions
 from vmscaler.flows.context import Context
 from vmscaler.flows.recorder import Recorder, StepFailed
+from vmscaler.flows.status import ensure_status
 from vmscaler.ports.errors import NotFound, Rejected, Retryable
 from vmscaler.ports.systems import Systems
 from vmscaler.ports.vsphere import SYSTEM
@@ -28,7 +29,7 @@ async def verify(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInst
     await recorder.begin(actions.HEALTH, name)
     url = f"http://{address}:{vmi.spec.pool.member_port}{vmi.spec.pool.health_check_path}"
     await recorder.until(actions.HEALTH, name, duration.parse(timeouts.health), "Unhealthy", lambda: _healthy(ctx, vmi, address))
-    await ctx.kube.patch_status(vmi, {"phase": InstancePhase.JOINING})
+    await ensure_status(ctx, vmi, {"phase": InstancePhase.JOINING})
     await recorder.done(actions.HEALTH, name, f"GET {url} answers", address=address)
 
 
