@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -220,6 +221,8 @@ def _run(main: Callable[[], Awaitable[None]]) -> None:
         asyncio.run(running())
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (PartError, KubectlError, RuntimeError, OSError, ValueError) as error:
         _fail(str(error))
 
@@ -231,4 +234,7 @@ def _fail(message: str, code: int = 1) -> NoReturn:
 
 def main() -> None:
     """The program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 gets question marks, not a traceback
     app(prog_name="labctl")

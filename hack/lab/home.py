@@ -69,7 +69,11 @@ class Home:
         os.truncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
         self._lock = lock
-        self._empty()
+        try:
+            self._empty()
+        except PartError:
+            self.release()
+            raise
 
     def _empty(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):

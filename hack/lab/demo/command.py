@@ -29,6 +29,7 @@ from lab.process import PartError
 
 START_DEADLINE = 180.0
 STOP_DEADLINE = 90.0
+_PLAIN_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,13 @@ async def run(options: Options) -> int:
     assert current is not None
     for sig in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(sig, current.cancel)
-    console = Console(highlight=False, markup=False, emoji=False, no_color=options.plain or None)
-    plain = options.plain or not console.is_terminal or console.width < MIN_WIDTH or console.height < MIN_HEIGHT
+    terminal = sys.stdout.isatty() and not options.plain
+    console = Console(highlight=False, markup=False, emoji=False, force_terminal=terminal, width=None if terminal else _PLAIN_WIDTH)
+    plain = not (terminal and _fits(console))
     began = time.monotonic()
+    if (pid := options.home.holder()) is not None:
+        console.print(f"A data centre runs already in {options.home.folder} (process {pid}): make demo-stop ends it.", soft_wrap=True)
+        return 1
     try:
         await prepare(plain=plain, own_cluster=options.kubeconfig is None)
         built = time.monotonic() - began
@@ -79,6 +84,12 @@ async def run(options: Options) -> int:
         return 1
 
 
+def _fits(console: Console) -> bool:
+    """Whether the one screen can be drawn there."""
+    drawable = not console.is_dumb_terminal and console.encoding.startswith("utf")
+    return drawable and console.width >= MIN_WIDTH and console.height >= MIN_HEIGHT
+
+
 def clean_lines(text: str) -> str:
     """Several lines without control codes."""
     return "\n".join(clean(line) for line in text.splitlines())
@@ -94,8 +105,6 @@ async def _played(console: Console, lab: Attached, options: Options, *, plain: b
 async def _data_centre(options: Options) -> AsyncIterator[Attached]:
     """The data centre in a process of its own, which is stopped at the end; with --keep it stays unless it was interrupted."""
     home = options.home
-    if (pid := home.holder()) is not None:
-        raise PartError(f"a data centre runs already in {home.folder} (process {pid}): stop it first (make demo-stop)")
     argv = [sys.executable, "-m", "lab", "serve", "--folder", str(home.folder), *([] if options.keep else ["--tied"])]
     if options.kubeconfig is not None and options.context is not None:
         argv += ["--kubeconfig", str(options.kubeconfig), "--context", options.context]

@@ -60,7 +60,7 @@ class PlainShow:
             self._began = now.at
         for build in reversed(now.builds):
             if build.result is not None and self._builds.get(build.number) is None:
-                self._line(now.at, f"build {build.number} ended: {build.result} {clean(build.description)}".rstrip())
+                self._line(now.at, f"build {build.number} ended: {build.result} {build.description}".rstrip())
             self._builds[build.number] = build.result
         if now.at - self._last_state >= _EVERY:
             self._state(now)
@@ -72,4 +72,4 @@ class PlainShow:
     def _line(self, at: float, text: str) -> None:
         if self._began is None:
             self._began = at
-        print(f"{max(0.0, at - self._began):6.1f} s  {text}", file=self._stream, flush=True)
+        print(f"{max(0.0, at - self._began):6.1f} s  {clean(text)}", file=self._stream, flush=True)

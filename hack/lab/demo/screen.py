@@ -17,6 +17,7 @@ from rich.text import Text
 from lab.demo.hops import LABELS, Hop, Timeline
 from lab.demo.plain import clean
 from lab.demo.snapshot import Snapshot, Vm
+from lab.process import Json
 
 MIN_WIDTH, MIN_HEIGHT = 80, 24
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -72,15 +73,16 @@ class ScreenShow:
 
     def render(self, width: int, height: int) -> RenderableType:
         """The whole screen for this size."""
-        right = 44 if width >= 100 else 35
+        right = width // 2 if width >= 110 else 35
         left = width - right
+        below = height - 1 - 7 - max(6, 3 + len(self._now.vms)) - 2
         layout = Layout()
         layout.split_column(Layout(self._head(width), name="head", size=1), Layout(name="body"))
         layout["body"].split_row(Layout(name="left"), Layout(self._hops(right), name="hops", size=right))
         layout["left"].split_column(
             Layout(self._users(left), name="users", size=7),
             Layout(self._vms(left), name="vms", size=max(6, 3 + len(self._now.vms))),
-            Layout(self._loop(left), name="loop"),
+            Layout(self._loop(left, below), name="loop"),
         )
         return layout
 
@@ -123,7 +125,7 @@ class ScreenShow:
         count = sum(vm.in_service for vm in self._now.vms)
         return Panel(table, title=f"VMs, {count} in service: CPU, pool", title_align="left", border_style="blue", padding=(0, 1))
 
-    def _loop(self, width: int) -> Panel:
+    def _loop(self, width: int, height: int) -> Panel:
         now = self._now
         rows: list[tuple[str, Text]] = [("alert", self._alert()), ("build", self._build())]
         if now.event is not None:
@@ -131,9 +133,9 @@ class ScreenShow:
             colour = {"Succeeded": "green", "Failed": "red", "RollingBack": "red"}.get(now.phase, "")
             said = f"{now.event['metadata']['name']} {now.phase} {status.get('duration', '')}".rstrip()
             rows.append(("event", Text(clean(said), colour)))
-            doing = next((a for a in reversed(status.get("actions", [])) if a["state"] == "Started"), None)
-            if doing is not None:
-                rows.append(("action", Text(clean(f"{doing['name']} {doing.get('message', '')}".rstrip()))))
+            actions = status.get("actions", [])
+            shown = actions if height >= 15 else [a for a in actions if a["state"] == "Started"][-1:]
+            rows += [("action", _action(action)) for action in shown[-8:]]
         for instance in now.instances:
             phase = instance.get("status", {}).get("phase", "Pending")
             address = instance.get("status", {}).get("address", "")
@@ -164,23 +166,27 @@ class ScreenShow:
 
     def _hops(self, width: int) -> Panel:
         table = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
-        for column, justify, size in (("", "left", None), ("s", "right", 6), ("since", "right", 7)):
-            table.add_column(column, justify=justify, width=size, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+        table.add_column("", width=17, no_wrap=True)
+        table.add_column("s", justify="right", width=6)
+        table.add_column("since", justify="right", width=7)
+        wide = width >= 50
+        if wide:
+            table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
         lines = {line.label: line for line in self._timeline.lines()} if self._timeline else {}
         waiting = False
         for label in LABELS:
             if line := lines.get(label):
                 since = f"+{line.since_previous:.1f}" if line.since_raise else ""
-                table.add_row(Text(f"● {label}", "green"), f"{line.since_raise:.1f}", Text(since, "dim"))
+                said = [Text(clean(line.detail), "dim")] if wide else []
+                table.add_row(Text(f"● {label}", "green"), f"{line.since_raise:.1f}", Text(since, "dim"), *said)
                 continue
             first = bool(lines) and not waiting
             waiting = waiting or first
             table.add_row(Text(f"{'◌' if first else '·'} {label}", "bold yellow" if first else "dim"), "", "")
-        details = [Text("")]
-        for line in list(lines.values())[-(3 if width < 40 else 12) :]:
-            if line.detail:
-                details.append(Text(clean(line.detail), "dim", overflow="fold"))
-        return Panel(Group(table, *details), title="hops: s since the load rose", title_align="left", border_style="blue", padding=(0, 1))
+        details = [] if wide else [Text(clean(line.detail), "dim") for line in lines.values() if line.detail][-2:]
+        return Panel(
+            Group(table, Text(""), *details), title="hops: s since the load rose", title_align="left", border_style="blue", padding=(0, 1)
+        )
 
 
 def _grid(*widths: int) -> Table:
@@ -188,6 +194,12 @@ def _grid(*widths: int) -> Table:
     for width in widths:
         table.add_column(width=width, no_wrap=True, overflow="ellipsis")
     return table
+
+
+def _action(action: Json) -> Text:
+    colour = {"Done": "green", "Failed": "red"}.get(action["state"], "yellow")
+    took = action.get("duration") or "..."
+    return Text(f"{clean(action['name']):<12} {took:>4}  ", colour).append(clean(action.get("message", "")), "dim")
 
 
 def _ms(value: float | None) -> str:

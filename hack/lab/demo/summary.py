@@ -46,7 +46,7 @@ class Column:
 def column(window: Window, seconds: Sequence[Json], samples: Sequence[Sample]) -> Column:
     """The window's figures. A load second `t` (its beginning, epoch) counts when it lies wholly inside."""
     inside = [s for s in seconds if window.start <= s["t"] and s["t"] + 1 <= window.end]
-    seen = [s for s in samples if window.start <= s.at <= window.end]
+    seen = [s for s in samples if window.start <= s.at < window.end]
     requests, errors = sum(s["requests"] for s in inside), sum(s["errors"] for s in inside)
     names = list(dict.fromkeys(name for sample in seen for name in sample.cpu))
     p50 = [s["p50"] for s in inside if s["p50"] is not None]

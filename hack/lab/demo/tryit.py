@@ -28,6 +28,8 @@ def sections(lab: Attached, event: str = "") -> list[tuple[str, list[str]]]:
     """Headings with their lines; paths as they are from here."""
     ctl, bin_, kubeconfig = shown(ROOT / "hack" / "labctl"), shown(ROOT / ".venv" / "bin"), shown(lab.home.kubeconfig)
     monitoring, jenkins = lab.state["monitoring"], lab.state["jenkins"]["url"]
+    prefix, _, number = event.rpartition("-")
+    coming = f"{prefix}-{int(number) + 1}-*" if number.isdecimal() else f"{POLICY}-*-1-*"  # the VMs of the next event
     event = event or f"{POLICY}-..."
     instance = f"{event}-1"
     # The commands find the data centre in the usual folder; another one has to be named.
@@ -62,7 +64,7 @@ def sections(lab: Attached, event: str = "") -> list[tuple[str, list[str]]]:
                 f"{ctl} load 150{at}     # raise the load: another VM, up to maxInstances",
                 f"{ctl} load 40{at}",
                 f"{ctl} fault{at}     # the fault switches of every part",
-                f"{ctl} fault guests healthFails='{POLICY}-*'{at}     # new VMs fail their health check: a rollback",
+                f"{ctl} fault guests healthFails='{coming}'{at}     # the next VM fails its health check: a rollback",
                 f"{ctl} fault bigip http_503=true{at}     # the BIG-IP is restarting",
                 f"{ctl} fault --heal{at}",
                 f"{bin_}/kubectl delete vmi -n {NAMESPACE} {instance}     # drains, leaves the pool, destroys, frees the address",

@@ -84,7 +84,7 @@ class Watch:
     async def _try(self, name: str, look: Callable[[], Awaitable[Any]]) -> str:
         try:
             self._seen[name] = await asyncio.wait_for(look(), 10)
-        except (PartError, KubectlError, aiohttp.ClientError, TimeoutError) as error:
+        except (PartError, KubectlError, aiohttp.ClientError, TimeoutError, ValueError) as error:
             return f"{name}: {error or 'no answer'}"
         return ""
 

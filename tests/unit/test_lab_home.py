@@ -1,0 +1,64 @@
+"""The folder of a kept data centre: one holder, nobody else's files, found again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lab.home import Home
+from lab.process import PartError
+
+
+def test_what_was_written_is_found_while_it_is_held(tmp_path: Path) -> None:
+    home = Home(tmp_path / "run")
+    home.hold()
+    assert home.holder() == os.getpid()
+    home.write({"pid": 1})
+    assert Home(tmp_path / "run").read() == {"pid": 1}
+    assert (tmp_path / "run" / "state.json").stat().st_mode & 0o777 == 0o600
+    home.release()
+    assert home.holder() is None
+    with pytest.raises(PartError, match="no data centre runs"):
+        home.read()
+
+
+def test_it_has_one_holder(tmp_path: Path) -> None:
+    first, second = Home(tmp_path / "run"), Home(tmp_path / "run")
+    first.hold()
+    with pytest.raises(PartError, match="runs already"):
+        second.hold()
+    first.release()
+    second.hold()
+    second.release()
+
+
+def test_the_next_run_begins_empty(tmp_path: Path) -> None:
+    home = Home(tmp_path / "run")
+    home.hold()
+    (home.folder / "logs").mkdir()
+    (home.folder / "logs" / "x.log").write_text("old")
+    home.release()
+    assert (home.folder / "logs" / "x.log").exists()  # logs stay for whoever looks afterwards
+    home.hold()
+    assert not (home.folder / "logs").exists()
+    home.release()
+
+
+def test_a_folder_with_somebodys_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years")
+    home = Home(tmp_path / "run")
+    with pytest.raises(PartError, match="another folder"):
+        home.hold()
+    assert (tmp_path / "run" / "thesis.tex").read_text() == "years"
+    assert home.holder() is None
+
+
+def test_while_it_starts_the_state_is_told_as_missing(tmp_path: Path) -> None:
+    home = Home(tmp_path / "run")
+    home.hold()
+    with pytest.raises(PartError, match="still starting"):
+        home.read()
+    home.release()
