@@ -126,10 +126,17 @@ async def lab_world(vcenter: VCenter, **options: Any) -> AsyncIterator[World]:
             yield World(client, effects, slow, fail_task, names, placed)
         finally:
             await control.put_faults({})
-            with vsphere_judge.connected(vcenter) as si:
-                vsphere_judge.clear(si)
-                if (made := vsphere_judge.found(si, "/DC0/vm/port-suite")) is not None:
-                    vsphere_judge.ended(made.Destroy_Task())
+            clear(vcenter)
+
+
+def clear(vcenter: VCenter) -> None:
+    """Destroy what was made, also what is still being made: a clone that ends later would be another test's."""
+    with vsphere_judge.connected(vcenter) as si:
+        template = vsphere_judge.found(si, TEMPLATE)
+        vsphere_judge.until(lambda: all(task.info.state in ("success", "error") for task in template.recentTask))
+        vsphere_judge.clear(si)
+        if (made := vsphere_judge.found(si, "/DC0/vm/port-suite")) is not None:
+            vsphere_judge.ended(made.Destroy_Task())
 
 
 @contextlib.asynccontextmanager
