@@ -33,9 +33,9 @@ class Settings(BaseModel):
     jenkins_dir: Path | None = Field(
         default=None, description="Folder of Jenkinsfile.autoscale and job-template.xml; without it, the installation's own."
     )
-    resync_seconds: float = Field(default=60.0, gt=0, description="Period of the resync.")
-    poll_seconds: float = Field(default=2.0, gt=0, description="Pause between looks while something is waited for.")
-    lease_seconds: float = Field(default=15.0, ge=1, description="Duration of the operator's Lease.")
+    resync_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False, description="Period of the resync.")
+    poll_seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False, description="Pause between looks while something is waited for.")
+    lease_seconds: float = Field(default=15.0, ge=1, allow_inf_nan=False, description="Duration of the operator's Lease.")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
     log_format: str = Field(default="json", pattern="^(json|text)$", description="json, or text for people.")
 

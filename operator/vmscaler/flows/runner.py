@@ -74,7 +74,8 @@ class StepRunner:
                 break
             changed = run.changed
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), left)
+                async with asyncio.timeout(left):  # not wait_for, see workqueue.py
+                    await changed.wait()
             run.asked_at = loop.time()
         lines = run.lines[after:]
         return run, lines, after + len(lines)

@@ -84,8 +84,10 @@ class WorkQueue:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         next_due = min((entry.due for entry in self._due.values()), default=now + 3600.0)
+        # Not wait_for: on Python 3.11 it swallows a cancellation that comes together with the wake-up.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(0.001, next_due - loop.time()))
+            async with asyncio.timeout(max(0.001, next_due - loop.time())):
+                await self._changed.wait()
 
     async def _one(self, key: Key, entry: _Entry) -> None:
         kind, namespace, name = key
