@@ -79,6 +79,8 @@ REFUSED: list[tuple[str, str, Any, str, str]] = [
     ("AutoscalingPolicy", "monitoring.prometheusJob", "", "spec.monitoring.prometheusJob", "should be at least 1 chars long"),
     ("AutoscalingPolicy", "monitoring.matchLabels", {"a-b": "x"}, "spec.monitoring.matchLabels", "write label names of letters"),
     ("AutoscalingPolicy", "monitoring.matchLabels", {"job": "x"}, "spec.monitoring.matchLabels", "remove job, instance"),
+    ("AutoscalingPolicy", "monitoring.matchLabels", {"instance": "x"}, "spec.monitoring.matchLabels", "remove job, instance"),
+    ("AutoscalingPolicy", "monitoring.matchLabels", {"__address__": "x"}, "spec.monitoring.matchLabels", "names that begin with '__'"),
     ("AutoscalingPolicy", "monitoring.triggers", [{"name": "a", "expr": "x"}] * 2, "spec.monitoring.triggers[1]", "Duplicate value"),
     ("AutoscalingPolicy", "monitoring.duration", "5 minutes", "spec.monitoring.duration", DURATION),
     ("AutoscalingPolicy", "monitoring.duration", "5d", "spec.monitoring.duration", DURATION),
