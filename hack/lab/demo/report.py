@@ -95,6 +95,12 @@ async def _output(lab: Attached, argv: list[str]) -> str:
 def _checks(console: Console, checks: list[Check]) -> bool:
     _heading(console, "Checks")
     for check in checks:
-        mark = Text("  ok      ", "green") if check.ok else Text("  FAILED  ", "bold red")
-        console.print(mark + Text(f"{check.name} ({clean(check.said)})"), soft_wrap=True)
+        mark = Text("  ok    ", "green") if check.ok else Text("  FAILED", "bold red")
+        said = Text(f"{check.name} ({clean(check.said)})")
+        if console.is_terminal:
+            grid = Table.grid(padding=(0, 2, 0, 0))
+            grid.add_row(mark, said)  # wraps below itself
+            console.print(grid)
+        else:
+            console.print(mark + Text("  ") + said, soft_wrap=True)
     return all(check.ok for check in checks)
