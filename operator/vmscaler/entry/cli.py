@@ -121,6 +121,8 @@ def explain(
 
 def _with_kube(read: Callable[[Kube, Clock], Awaitable[None]], kubeconfig: Path | None, context: str | None) -> None:
     path = kubeconfig or Path.home() / ".kube" / "config"
+    if not path.is_file():
+        _fail(f"there is no kubeconfig at {path}: name one with --kubeconfig, or set KUBECONFIG", code=64)
 
     async def main() -> None:
         async with reader(path, context) as (kube, clock):

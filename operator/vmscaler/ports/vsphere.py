@@ -115,7 +115,7 @@ class VSphere(Protocol):
         ...
 
     async def addresses_in_use(self, addresses: frozenset[str]) -> dict[str, str]:
-        """Which of these the inventory knows (guest addresses and marks): address -> VM name."""
+        """Which of these a guest in the inventory reports: address -> VM name. A powered-off VM reports none."""
         ...
 
     async def close(self) -> None:
