@@ -24,7 +24,10 @@ class Settings(BaseModel):
     kubernetes_service_host: str = Field(default="kubernetes.default.svc", description="API server, inside a pod.")
     kubernetes_service_port: int = Field(default=443, description="Its port.")
     namespace: str = Field(default="vmscaler-system", description="The operator's namespace: its Secrets and its Lease live there.")
-    gateway_url: str = Field(description="The gateway as the build agents reach it, https://host:port.")
+    gateway_url: str = Field(
+        pattern=r"^https://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/\-]*)?$",
+        description="The gateway as the build agents reach it, https://host:port.",
+    )
     gateway_bind: str = Field(default="0.0.0.0", description="Address that the gateway listens on.")  # noqa: S104 - a pod serves its pod address
     gateway_port: int = Field(default=8443, ge=0, le=65535, description="Port that the gateway listens on.")
     gateway_secret: str = Field(default="vmscaler-gateway-tls", description="Secret with ca.crt, tls.crt, tls.key; made if absent.")
@@ -35,7 +38,7 @@ class Settings(BaseModel):
     )
     resync_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False, description="Period of the resync.")
     poll_seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False, description="Pause between looks while something is waited for.")
-    lease_seconds: float = Field(default=15.0, ge=1, allow_inf_nan=False, description="Duration of the operator's Lease.")
+    lease_seconds: int = Field(default=15, ge=1, description="Duration of the operator's Lease, whole seconds.")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
     log_format: str = Field(default="json", pattern="^(json|text)$", description="json, or text for people.")
 
@@ -47,5 +50,14 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        said = "; ".join(f"{PREFIX}{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors())
+        said = "; ".join(_said(str(one["loc"][0]), one["type"], one["msg"]) for one in error.errors())
         raise SettingsError(f"{said}. docs/settings.md lists the settings") from error
+
+
+def _said(field: str, kind: str, message: str) -> str:
+    """One thing that is wrong; never the value, which may be somebody's secret in the wrong place."""
+    variable = PREFIX + field.upper()
+    if kind == "extra_forbidden":
+        return f"{variable} is no setting"
+    meaning = (Settings.model_fields[field].description or "").rstrip(".")
+    return f"{variable} is not set ({meaning})" if kind == "missing" else f"{variable}: {message} ({meaning})"
