@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import structlog
 
 from vmscaler.adapters.alertmanager import AlertmanagerClient
 from vmscaler.adapters.bigip import BigIpClient
+from vmscaler.adapters.folded import Folded
 from vmscaler.adapters.jenkins import JenkinsClient
 from vmscaler.adapters.monitoring_host import SshKey, SshMonitoringHosts
 from vmscaler.adapters.monitoring_http import Endpoint
@@ -36,10 +37,14 @@ class SiteSystems:
         self._kube, self._effects, self._wrap = kube, effects, wrap
         self._cache: dict[str, tuple[str, Systems]] = {}
         self._lock = asyncio.Lock()
+        self._reads: Folded[Hashable, Systems] = Folded()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def of(self, site: Site) -> Systems:
         """Raises Rejected(SecretNotFound | SecretIncomplete), Retryable."""
+        return await self._reads.read((site.uid, site.metadata.generation), lambda: self._of(site))
+
+    async def _of(self, site: Site) -> Systems:
         async with self._lock:
             secrets = await self._secrets(site)
             digest = hashlib.sha256(json.dumps([site.spec.wire(), secrets], sort_keys=True).encode()).hexdigest()

@@ -8,11 +8,12 @@ read again, its UID compared, and the patch sent anew.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 
 from kubernetes.aio.client import ApiClient
 
+from vmscaler.adapters.folded import Folded
 from vmscaler.adapters.kube.answers import SYSTEM
 from vmscaler.adapters.kube.events import EventRecorder
 from vmscaler.adapters.kube.fit import fit_status
@@ -48,6 +49,7 @@ class KubeClient:
         self._effects = effects
         self._secrets = SecretStore(self._rest, operator_namespace, effects)
         self._events = EventRecorder(self._rest, effects, clock)
+        self._lists: Folded[Hashable, list[Any]] = Folded()
 
     async def get(self, kind: type[R], name: str, namespace: str | None = None) -> R:
         """One object. Raises NotFound."""
@@ -55,8 +57,13 @@ class KubeClient:
 
     async def list_objects(self, kind: type[R], namespace: str | None = None, *, labels: dict[str, str] | None = None) -> list[R]:
         """All objects of a kind, of a namespace if given, with these labels if given."""
-        pages = self._rest.pages(path_of(kind, namespace), selector(labels or {}))
-        return [kind.parse(item) async for item in pages]
+        path, query = path_of(kind, namespace), selector(labels or {})
+
+        async def look() -> list[Any]:
+            return [kind.parse(item) async for item in self._rest.pages(path, query)]
+
+        # Each reconcile of a policy looks at all policies: those that ask at the same time share the list.
+        return list(await self._lists.read((path, *sorted(query.items())), look))
 
     async def create(self, obj: R) -> R:
         """Create. Raises Conflict if the name exists, Rejected if it is invalid, NotFound if there is no such namespace."""
