@@ -23,7 +23,8 @@ from bench.report import Report, arguments
 from vmscaler.api.autoscalingpolicy import BuildRef, Cause
 from vmscaler.api.meta import NameRef, ObjectMeta
 from vmscaler.api.scaleevent import ScaleEventSpec, ScaleEventStatus, ScaleOutEvent
-from vmscaler.decide.instance import POLICY_UID
+from vmscaler.decide.instance import BUILD, POLICY_UID
+from vmscaler.decide.retention import KEPT_PER_POLICY
 from vmscaler.entry.gateway import make_gateway
 from vmscaler.entry.logs import configure_logs
 from vmscaler.flows.tokens import ensure_tokens
@@ -43,9 +44,9 @@ async def _at_maximum(world: World) -> None:
 
 
 async def _history(world: World) -> None:
-    """A policy that has scaled out 200 times before."""
+    """A policy with as many past events as are kept."""
     ref = await world.ref()
-    for number in range(1, 201):
+    for number in range(1, KEPT_PER_POLICY + 1):
         spec = ScaleEventSpec(
             policy_ref=ref,
             site_ref=NameRef(name="default"),
@@ -56,7 +57,7 @@ async def _history(world: World) -> None:
             build=BuildRef(job="autoscale-acme-web", generation="past", number=number, url=""),
             instances=[f"past-{number}-1"],
         )
-        meta = ObjectMeta(name=f"past-{number}", namespace="acme", labels={POLICY_UID: ref.uid})
+        meta = ObjectMeta(name=f"past-{number}", namespace="acme", labels={POLICY_UID: ref.uid, BUILD: str(number)})
         await world.kube.create(ScaleOutEvent(metadata=meta, spec=spec, status=ScaleEventStatus()))
     world.fires(False)
 
@@ -64,7 +65,7 @@ async def _history(world: World) -> None:
 ARMS: dict[str, tuple[str, Callable[[World], Awaitable[None]]]] = {
     "refused: no alert fires": ("AlertNotFiring", _not_firing),
     "refused: at the maximum": ("AtMaximum", _at_maximum),
-    "no alert, 200 past events": ("AlertNotFiring", _history),
+    "the same, 100 past events": ("AlertNotFiring", _history),
 }
 
 

@@ -20,6 +20,7 @@ from vmscaler.api.vmtemplate import VmTemplate
 
 POLICY_UID = "vmscaler.io/policy-uid"
 EVENT = "vmscaler.io/event"
+BUILD = "vmscaler.io/build"
 SITE = "vmscaler.io/site"
 HOLDER_UID = "vmscaler.io/holder-uid"
 

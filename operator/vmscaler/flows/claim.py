@@ -26,7 +26,7 @@ from vmscaler.decide import claim as chain
 from vmscaler.decide import names
 from vmscaler.decide.conditions import find
 from vmscaler.decide.grants import tenant_of
-from vmscaler.decide.instance import POLICY_UID
+from vmscaler.decide.instance import BUILD, POLICY_UID
 from vmscaler.decide.words import plain
 from vmscaler.flows.context import Context
 from vmscaler.flows.status import ensure_status, rfc3339, write_status
@@ -82,8 +82,8 @@ def same_build(one: BuildRef, other: BuildRef) -> bool:
 
 
 async def event_of(ctx: Context, ref: PolicyRef, build: BuildRef) -> ScaleOutEvent | None:
-    """The event that this build has claimed, over or not."""
-    events = await ctx.kube.list_objects(ScaleOutEvent, ref.namespace, labels={POLICY_UID: ref.uid})
+    """The event that this build has claimed, over or not. By label: a hundred events of the past are not read for each claim."""
+    events = await ctx.kube.list_objects(ScaleOutEvent, ref.namespace, labels={POLICY_UID: ref.uid, BUILD: str(build.number)})
     return next((event for event in events if same_build(event.spec.build, build)), None)
 
 
@@ -143,7 +143,7 @@ async def ensure_event(ctx: Context, policy: AutoscalingPolicy, state: ClaimStat
             build=active.build,
             instances=[names.instance_name(active.event, 1)],
         )
-        meta = ObjectMeta(name=active.event, namespace=policy.customer, labels={POLICY_UID: policy.uid})
+        meta = ObjectMeta(name=active.event, namespace=policy.customer, labels={POLICY_UID: policy.uid, BUILD: str(active.build.number)})
         try:
             event = await ctx.kube.create(ScaleOutEvent(metadata=meta, spec=spec, status=ScaleEventStatus()))
         except Conflict:
