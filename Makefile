@@ -51,6 +51,10 @@ contract: $(STAMP) ## one suite per port, on the fake and on the real adapter; t
 e2e: $(STAMP) ## the whole loop on a real API server and the lab
 	$(BIN)/pytest tests/e2e
 
+BENCHES ?= splice claims reconcile steady loop
+bench: $(STAMP) ## what the product costs, as ratios in one run (hack/bench; BENCHES="splice claims" chooses, BENCH_ARGS are theirs)
+	@for name in $(BENCHES); do PYTHONPATH=hack:. $(BIN)/python -m bench.$$name $(BENCH_ARGS) || exit 1; done
+
 generate: $(STAMP) ## write the generated files (crds/, docs/api.md) from the models
 	$(BIN)/python -m vmscaler.api.crd crds
 	$(BIN)/python -m vmscaler.api.reference docs/api.md
