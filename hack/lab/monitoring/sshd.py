@@ -84,6 +84,7 @@ class SshServer:
             "PermitRootLogin prohibit-password",
             "UsePAM no",  # no stack of the machine's is meant for us
             "StrictModes no",  # the run's folder may lie in a temporary folder that others may write to
+            f'SetEnv "HOME={self._folder}"',  # no start-up file of this user's shell: they can take longer than what is run
             "Subsystem sftp internal-sftp",
             *self._openssh.config_lines,
         ]
