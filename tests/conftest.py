@@ -24,6 +24,7 @@ def pytest_configure() -> None:
 CLUSTER = frozenset({"control_plane", "bench"})
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The cluster's tests form one group, which is the longest and so comes first; every other file is a group of its own."""
     for item in items:
