@@ -17,6 +17,7 @@ from vmscaler.adapters.monitoring_host import SshKey, SshMonitoringHosts
 from vmscaler.adapters.monitoring_http import Endpoint
 from vmscaler.adapters.prometheus import PrometheusClient
 from vmscaler.adapters.vsphere import VSphereClient
+from vmscaler.api.meta import Json
 from vmscaler.api.site import Site
 from vmscaler.ports.effects import Effects
 from vmscaler.ports.errors import NotFound, Rejected
@@ -30,7 +31,10 @@ CLOSE_AFTER = 60.0
 
 
 class SiteSystems:
-    """A cache by Site UID; the key to it is a digest of the spec and of the Secrets' contents."""
+    """A cache by Site UID; the key to it is a digest of what the clients are made of: these parts of the spec, and the Secrets' contents.
+
+    A new tenant or network changes no client: what is under way with one would have to begin again.
+    """
 
     def __init__(self, kube: Kube, effects: Effects, wrap: Callable[[Systems], Systems] = lambda systems: systems) -> None:
         """`wrap` may put something round the clients (fault injection from outside the product)."""
@@ -47,7 +51,7 @@ class SiteSystems:
     async def _of(self, site: Site) -> Systems:
         async with self._lock:
             secrets = await self._secrets(site)
-            digest = hashlib.sha256(json.dumps([site.spec.wire(), secrets], sort_keys=True).encode()).hexdigest()
+            digest = hashlib.sha256(json.dumps([_connections(site), secrets], sort_keys=True).encode()).hexdigest()
             cached = self._cache.get(site.uid)
             if cached is not None and cached[0] == digest:
                 return cached[1]
@@ -118,6 +122,11 @@ class SiteSystems:
         for _, systems in self._cache.values():
             await close_systems(systems)
         self._cache.clear()
+
+
+def _connections(site: Site) -> list[Json]:
+    spec = site.spec
+    return [part.wire() for part in (spec.vcenter, spec.bigip, spec.jenkins, spec.prometheus, spec.alertmanager)]
 
 
 def _ssh_secrets(site: Site) -> list[str]:

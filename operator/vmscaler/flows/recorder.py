@@ -14,7 +14,7 @@ from vmscaler.api.vminstance import VmInstance
 from vmscaler.decide import actions
 from vmscaler.flows.context import Context
 from vmscaler.flows.status import write_status
-from vmscaler.ports.errors import NotFound, OutsideError, Retryable
+from vmscaler.ports.errors import Closed, NotFound, OutsideError, Retryable
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -87,7 +87,7 @@ class Recorder:
         Each attempt holds the instance's fence and begins only while the event runs and nobody deletes the instance (`unborn`: it may
         not exist yet).
 
-        Raises StepFailed(timed_out) at the limit with the last reason, and StepFailed with the error's own reason for what
+        Raises Closed (the runner begins the step anew, with the Site's present clients), StepFailed(timed_out) at the limit with the last reason, and StepFailed with the error's own reason for what
         retrying does not mend; the action is then Failed with that message and `details`.
         """
         action = actions.find(self.event.status.actions, name, instance) or await self.begin(name, instance)
@@ -100,6 +100,8 @@ class Recorder:
                 async with self.ctx.fences.hold(VmInstance.KIND, self.event.metadata.namespace or "", instance):
                     await self._may_act(instance, unborn)
                     return await attempt()
+            except Closed:
+                raise
             except Retryable as error:
                 if str(error) != said:
                     said = str(error)

@@ -3,6 +3,7 @@
     OutsideError
       Retryable    cannot be seen or done now; try again `after` seconds (down, time-out, 5xx, busy)
         Untrusted  a certificate, host key or login was refused: it heals when somebody mends it; nothing was sent
+        Closed     this client was put away, because its Site or Secret has changed: take the present one (SystemsOf)
       Rejected     the system understood and says no, or the input cannot be met; `reason` is a CamelCase word
       NotFound     the thing is certainly absent (never a guess from an odd 404)
       Conflict     somebody else has it or changed it (a name taken, a resourceVersion gone by)
@@ -37,6 +38,10 @@ class Retryable(OutsideError):
 
 class Untrusted(Retryable):
     """The other side could not prove who it is, or did not accept who we are. Nothing was sent but the log-in."""
+
+
+class Closed(Retryable):
+    """The client was put away. Asking it again never helps; its successor is had from `SystemsOf.of`."""
 
 
 class Rejected(OutsideError):

@@ -11,7 +11,7 @@ from yarl import URL
 
 from vmscaler.adapters.bigip.answers import Reply, printable
 from vmscaler.ports.bigip import SYSTEM
-from vmscaler.ports.errors import Rejected, Retryable, Untrusted
+from vmscaler.ports.errors import Closed, Rejected, Retryable, Untrusted
 
 CONNECTIONS = 2
 LARGEST = 64 << 20
@@ -62,7 +62,7 @@ class Wire:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
-            raise Retryable(SYSTEM, "Closed", f"the client of {self.host} was closed: its Site or Secret has changed", after=1.0)
+            raise Closed(SYSTEM, "Closed", f"the client of {self.host} was closed: its Site or Secret has changed", after=1.0)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
@@ -109,7 +109,7 @@ class Wire:
             except RuntimeError:  # closed while this waited
                 if not self._closed:
                     raise
-                raise Retryable(SYSTEM, "Closed", f"the client of {self.host} was closed", after=1.0) from None
+                raise Closed(SYSTEM, "Closed", f"the client of {self.host} was closed", after=1.0) from None
 
     async def _content(self, answer: aiohttp.ClientResponse) -> bytes:
         content = bytearray()

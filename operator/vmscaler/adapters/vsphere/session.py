@@ -20,7 +20,7 @@ from pyVmomi import vim, vmodl
 
 from vmscaler.adapters.vsphere.faults import message_of, of_error
 from vmscaler.adapters.vsphere.stub import GivenUp, Limit, LimitedStub
-from vmscaler.ports.errors import OutsideError, Rejected, Retryable, Untrusted
+from vmscaler.ports.errors import Closed, OutsideError, Rejected, Retryable, Untrusted
 from vmscaler.ports.vsphere import SYSTEM
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Session:
         try:
             future = self._pool.submit(self._run, what, function, limit)
         except RuntimeError as error:
-            raise Retryable(SYSTEM, "ClientClosed", f"{what}: this client of {self._url} was closed", after=1.0) from error
+            raise Closed(SYSTEM, "ClientClosed", f"{what}: this client of {self._url} was closed", after=1.0) from error
         work = asyncio.wrap_future(future)
         try:
             done, _ = await asyncio.wait({work}, timeout=self._deadline)
@@ -107,7 +107,7 @@ class Session:
             raise GivenUp
         try:
             if self._closed:
-                raise Retryable(SYSTEM, "ClientClosed", f"this client of {self._url} was closed", after=1.0)
+                raise Closed(SYSTEM, "ClientClosed", f"this client of {self._url} was closed", after=1.0)
             if self._content is None or self._content is instead_of:
                 self._content = self._log_in()
             return self._content

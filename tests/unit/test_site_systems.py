@@ -1,0 +1,78 @@
+"""What a change of a Site does to its clients, and to the steps that hold one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import trustme
+from tests.fakes.bigip import FakeBigIp
+from tests.fakes.effects import DirectEffects
+from tests.fakes.kube import FakeKube
+from tests.fakes.world import World, sample
+
+from vmscaler.adapters.systems import SiteSystems
+from vmscaler.api.site import Site
+from vmscaler.flows.steps import Outcome
+from vmscaler.ports.bigip import SYSTEM, Member
+from vmscaler.ports.errors import Closed
+
+KEY = "privateKey"
+
+
+class ClosedBigIp(FakeBigIp):
+    """As the real client once it was put away."""
+
+    async def member(self, pool: str, name: str) -> Member | None:
+        raise Closed(SYSTEM, "Closed", "the client was closed: its Site or Secret has changed", after=1.0)
+
+
+async def a_site(kube: FakeKube) -> Site:
+    body, pem = sample("site"), trustme.CA().cert_pem.bytes().decode()
+    for part in (body["spec"]["vcenter"], body["spec"]["bigip"], body["spec"]["jenkins"]):
+        part["caBundle"] = pem
+    for host in (*body["spec"]["prometheus"]["hosts"], *body["spec"]["alertmanager"]["hosts"]):
+        host.pop("caBundle", None)
+        host["url"] = host["url"].replace("https:", "http:")
+    site = await kube.create(Site.parse(body))
+    for name in {
+        site.spec.vcenter.credentials_secret_ref.name,
+        site.spec.bigip.credentials_secret_ref.name,
+        site.spec.jenkins.credentials_secret_ref.name,
+        *(host.ssh.credentials_secret_ref.name for host in (*site.spec.prometheus.hosts, *site.spec.alertmanager.hosts)),
+    }:
+        await kube.create_secret(name, {"username": "sample", "password": "sample", "token": "sample", KEY: "sample"}, {}, {})
+    return site
+
+
+async def test_only_what_the_clients_are_made_of_makes_new_ones() -> None:
+    kube = FakeKube(DirectEffects())
+    site = await a_site(kube)
+    systems = SiteSystems(kube, DirectEffects())
+    first = await systems.of(site)
+    site = await kube.patch(site, {"spec": {"displayName": "another", "tenants": []}})
+    assert await systems.of(site) is first
+    await kube.patch_secret(site.spec.bigip.credentials_secret_ref.name, {"password": "sample-2"})
+    second = await systems.of(site)
+    assert second is not first
+    site = await kube.patch(site, {"spec": {"vcenter": {"url": "https://other.example.org"}}})
+    assert await systems.of(site) not in (first, second)
+    await systems.close()
+
+
+@pytest.mark.looptime
+async def test_a_step_whose_client_was_put_away_goes_on_with_the_new_one() -> None:
+    world = await World.make()
+    await world.start()
+    await world.ready()
+    world.fires()
+    await world.build(1, stop_before="join")
+    present, world.bigip = world.bigip, ClosedBigIp(world.effects)
+    joining = asyncio.ensure_future(world.step("join", await world.ref(), await world.build_ref(1)))
+    await asyncio.sleep(5)
+    world.bigip = present
+    await asyncio.sleep(15)
+    assert joining.done(), "the step still asks the client that was put away"
+    answer = joining.result()
+    assert isinstance(answer, Outcome) and answer.state == "succeeded"
+    await world.stop()
