@@ -114,7 +114,7 @@ async def _a_namespace_that_is_granted_later(bench: Bench, site: Json) -> None:
     await bench.policy("h-grant", 115, 115, namespace=NEIGHBOUR)
     for kind, name, type_ in (("vmt", "tmpl-web", "Ready"), ("asp", "h-grant", "Granted")):
         await says(bench, kind, name, type_, "False", "NamespaceNotGranted", f"spec.tenants with namespaces: [{NEIGHBOUR}]", NEIGHBOUR)
-    grant = {"namespaces": [NEIGHBOUR], "pools": ["/Common/pool-web"], "folders": ["/DC0/vm/templates"]}
+    grant: Json = {"namespaces": [NEIGHBOUR], "pools": ["/Common/pool-web"], "folders": ["/DC0/vm/templates"]}
     grant["networks"] = [{"name": "frontend", "ranges": [net.address(96) + "/27"]}]
     site["spec"]["tenants"].append(grant)
     await bench.dc.cluster.apply_objects(site)
@@ -223,5 +223,5 @@ async def test_a_secret_that_is_missing_incomplete_or_wrong(bench: Bench) -> Non
         await dc.cluster.apply_objects(whole)
     await mended(bench, "h-secret")
     await says(bench, "site", "default", "Ready", "True", "AllReady")
-    assert whole["data"]["token"] not in json.dumps(await bench.list("events"))
+    assert whole["data"]["token"] not in json.dumps(await bench.dc.cluster.get("events", "-A"))
     await gone(bench, "h-secret")

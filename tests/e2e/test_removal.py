@@ -168,7 +168,9 @@ async def _drained(bench: Bench, name: str, address: str) -> None:
     await delete(bench, "vmi", name)
 
     async def draining() -> bool:
-        return (await bench.members())[member]["session"] == "user-disabled"
+        found = (await bench.members()).get(member)
+        assert found, f"{member} left the pool while a user's connection was open"
+        return bool(found["session"] == "user-disabled")
 
     await bench.until(f"{member} drains", draining)
     assert await connection.ask() == name
