@@ -67,7 +67,7 @@ class FakeKube:
         self._failures.append((operation, error, after))
 
     async def get(self, kind: type[R], name: str, namespace: str | None = None) -> R:
-        return kind.parse(copy.deepcopy(self._raw(kind, namespace, name)))
+        return kind.parse(self._raw(kind, namespace, name))
 
     async def list_objects(self, kind: type[R], namespace: str | None = None, *, labels: dict[str, str] | None = None) -> list[R]:
         found = []
@@ -78,7 +78,7 @@ class FakeKube:
                 and (namespace is None or where == namespace)
                 and all(mine.get(key) == value for key, value in (labels or {}).items())
             ):
-                found.append(kind.parse(copy.deepcopy(raw)))
+                found.append(kind.parse(raw))
         return found
 
     async def create(self, obj: R) -> R:
@@ -97,7 +97,7 @@ class FakeKube:
             raw["metadata"].pop("deletionTimestamp", None)
             self._check(type(obj), raw)
             self.objects[key] = raw
-            return type(obj).parse(copy.deepcopy(raw))
+            return type(obj).parse(raw)
 
         return await self._write("create", obj, create)
 
@@ -117,7 +117,7 @@ class FakeKube:
             raw = self._same(obj)
             finalizers = raw["metadata"].get("finalizers", [])
             if finalizer in finalizers:
-                return type(obj).parse(copy.deepcopy(raw))
+                return type(obj).parse(raw)
             if "deletionTimestamp" in raw["metadata"]:
                 raise Conflict(SYSTEM, "Deleting", f"{obj.KIND} {obj.key} is being deleted: no finalizer can be added")
             return await self._patched(obj, {"metadata": {"finalizers": [*finalizers, finalizer]}}, None)
@@ -148,11 +148,12 @@ class FakeKube:
                 raise Conflict(SYSTEM, "Conflict", f"Precondition failed: UID in precondition: {wanted}")
             if raw["metadata"].get("finalizers"):
                 if "deletionTimestamp" not in raw["metadata"]:
-                    raw["metadata"].update(
-                        deletionTimestamp=self._stamp(),
-                        resourceVersion=self._next_version(),
-                        generation=raw["metadata"]["generation"] + 1,
-                    )
+                    deleted = {
+                        "deletionTimestamp": self._stamp(),
+                        "resourceVersion": self._next_version(),
+                        "generation": raw["metadata"]["generation"] + 1,
+                    }
+                    self.objects[key] = {**raw, "metadata": {**raw["metadata"], **deleted}}
             else:
                 del self.objects[key]
 
@@ -228,12 +229,13 @@ class FakeKube:
                 SYSTEM, "Conflict", "the object has been modified; please apply your changes to the latest version and try again"
             )
         new: Json = merge(raw, {only: body[only]} if only else body)
+        new["metadata"] = dict(new["metadata"])
         for fixed in ("uid", "resourceVersion", "generation", "creationTimestamp", "name", "namespace"):
             if fixed in raw["metadata"]:
                 new["metadata"][fixed] = raw["metadata"][fixed]
         self._check(type(obj), new)
         if new == raw:
-            return type(obj).parse(copy.deepcopy(raw))
+            return type(obj).parse(raw)
         if new.get("spec") != raw.get("spec"):
             if obj.KIND in IMMUTABLE:
                 raise Rejected(SYSTEM, "Invalid", f"{obj.KIND} {obj.key}: the spec is fixed")
@@ -243,11 +245,11 @@ class FakeKube:
             del self.objects[self._key(obj)]
         else:
             self.objects[self._key(obj)] = new
-        return type(obj).parse(copy.deepcopy(new))
+        return type(obj).parse(new)
 
     def _check(self, kind: type[Resource[Any, Any]], raw: Json) -> None:
         try:
-            kind.parse(copy.deepcopy(raw))
+            kind.parse(raw)
         except ValidationError as error:
             raise Rejected(SYSTEM, "Invalid", f"{kind.KIND} is invalid: {error}") from error
 
@@ -280,7 +282,7 @@ def merge(target: Any, change: Any) -> Any:
     """RFC 7396."""
     if not isinstance(change, dict):
         return copy.deepcopy(change)
-    out = dict(copy.deepcopy(target)) if isinstance(target, dict) else {}
+    out = dict(target) if isinstance(target, dict) else {}  # the rest is shared: nothing stored is ever changed in place
     for key, value in change.items():
         if value is None:
             out.pop(key, None)

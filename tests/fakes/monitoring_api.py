@@ -42,6 +42,9 @@ class FakeAlertmanagerApi:
         found = [one for one in self.alerts if all(one.labels.get(name, "") == value for name, value in matchers.items())]
         return sorted(found, key=lambda one: (one.starts_at, one.fingerprint))
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
     def _up(self) -> None:
         if self.down:
             raise Retryable(SYSTEM, "Unreachable", "alertmanager cannot be reached (fake)")
@@ -70,6 +73,9 @@ class FakePrometheusApi:
         """instance -> healthy."""
         self._up()
         return dict(self.targets.get(job, {}))
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
     def _up(self) -> None:
         if self.down:

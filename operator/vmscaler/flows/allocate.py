@@ -79,6 +79,8 @@ async def _address(ctx: Context, recorder: Recorder, policy: AutoscalingPolicy, 
     mine = await ctx.kube.list_objects(IpLease, labels={instance.HOLDER_UID: vmi.uid})
     if mine:
         address = mine[0].spec.address
+        if mine[0].status.since is None:
+            await _leased(ctx, mine[0])
         await recorder.done(actions.PROBE, vmi.metadata.name, "nobody answered", address=address)
         return address
     systems = await ctx.systems(site)
@@ -96,7 +98,7 @@ async def _address(ctx: Context, recorder: Recorder, policy: AutoscalingPolicy, 
             lease = await ctx.kube.create(_lease(site, vmi, address))
         except Conflict:
             continue
-        await ensure_status(ctx, lease, {"phase": LeasePhase.LEASED, "since": rfc3339(ctx.clock.now())})
+        await _leased(ctx, lease)
         await recorder.done(actions.PROBE, vmi.metadata.name, "nobody answers", address=address)
         return address
     await recorder.failed(actions.PROBE, vmi.metadata.name, f"{len(free)} addresses were asked for, all are in use")
@@ -105,6 +107,10 @@ async def _address(ctx: Context, recorder: Recorder, policy: AutoscalingPolicy, 
         f"no address of {network.start}-{network.end} is free ({len(free)} were asked for and are in use, the rest are leased, "
         "members of the pool or reserved): widen spec.network.ipPool or free leases (kubectl get ipl)",
     )
+
+
+async def _leased(ctx: Context, lease: IpLease) -> None:
+    await ensure_status(ctx, lease, {"phase": LeasePhase.LEASED, "since": rfc3339(ctx.clock.now())})
 
 
 async def _taken(ctx: Context, systems: Systems, site: Site, vmi: VmInstance) -> set[str]:

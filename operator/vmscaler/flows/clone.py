@@ -6,6 +6,7 @@ marks is refused. `vm.started` is written before the order, so that the clean-up
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from vmscaler.api import duration
@@ -24,14 +25,23 @@ async def clone(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInsta
     """One powered-on VM. Raises StepFailed(CloneTimeout | NameTaken | CloneFailed | ...)."""
     name, limit = vmi.metadata.name, duration.parse(vmi.spec.timeouts.clone)
     await recorder.begin(actions.VM_CREATION, name)
-    vm = await recorder.until(actions.VM_CREATION, name, limit, "CloneTimeout", lambda: _attempt(ctx, systems, name, vmi))
+    earlier = Earlier()
+    vm = await recorder.until(actions.VM_CREATION, name, limit, "CloneTimeout", lambda: _attempt(ctx, systems, name, vmi, earlier))
     await ensure_status(
         ctx, vmi, {"phase": InstancePhase.BOOTING, "vm": {"moRef": vm.mo_ref, "instanceUuid": vm.instance_uuid, "task": None}}
     )
     await recorder.done(actions.VM_CREATION, name, f"{vmi.spec.vm_name} cloned and powered on", vm_id=vm.mo_ref, vm_ip=vmi.status.address)
 
 
-async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance) -> VmInfo:
+@dataclass
+class Earlier:
+    """The template's clones that were under way when this process first looked: one of them may be ours, ordered by a process that died
+    before it wrote the task down. None: not looked yet."""
+
+    tasks: frozenset[str] | None = None
+
+
+async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance, earlier: Earlier) -> VmInfo:
     vmi = await ctx.kube.get(VmInstance, name, seen.metadata.namespace)
     if vmi.status.address is None:
         raise StepFailed("NoAddress", f"{name} has no address: the stage allocate did not finish")
@@ -39,12 +49,15 @@ async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance) 
     if vmi.status.vm is None or not vmi.status.vm.started:
         await vsphere.ensure_folder(spec.placement.folder)
         vmi = await ensure_status(ctx, vmi, {"phase": InstancePhase.CLONING, "vm": {"started": True}})
+        earlier.tasks = frozenset()
     assert vmi.status.vm is not None
     made = await _follow(ctx, systems, vmi.status.vm.task) if vmi.status.vm.task is not None else None
     vm = await vsphere.find_vm(spec.placement.folder, spec.vm_name)
     if vm is None and made is not None:
         # Not where it was made: moved, renamed or destroyed. One order never makes a second VM.
         raise Rejected(SYSTEM, "VmVanished", f"{spec.vm_name} ({made}) was cloned but is not in {spec.placement.folder} any more")
+    if vm is None and vmi.status.vm.task is None:
+        await _wait_for_earlier(ctx, systems, vmi, earlier)
     if vm is None:
         try:
             task = await vsphere.clone(_order(vmi, vmi.status.address or ""))
@@ -58,6 +71,19 @@ async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance) 
         await vsphere.power_on(vm.mo_ref)
         raise Retryable(SYSTEM, "PoweringOn", f"{spec.vm_name} is being powered on", after=min(ctx.poll, 0.5))
     return vm
+
+
+async def _wait_for_earlier(ctx: Context, systems: Systems, vmi: VmInstance, earlier: Earlier) -> None:
+    """A clone is not seen by its name before it is over, so that one ordered on top of it would end as DuplicateName at best."""
+    if earlier.tasks == frozenset():
+        return
+    running = frozenset(task.key for task in await systems.vsphere.clones_in_flight(vmi.spec.template.mo_ref))
+    earlier.tasks = running if earlier.tasks is None else earlier.tasks & running
+    if earlier.tasks:
+        said = f"{len(earlier.tasks)} clones of the template run that may be {vmi.spec.vm_name}"
+        raise Retryable(SYSTEM, "CloneRunning", said, after=min(ctx.poll, 0.5))
+    # The last of them may have ended after this attempt looked for its name.
+    raise Retryable(SYSTEM, "CloneLooked", f"looking for {vmi.spec.vm_name} once more", after=0.0)
 
 
 async def _follow(ctx: Context, systems: Systems, key: str) -> str | None:
