@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmscaler.api.site import Tenant
+from vmscaler.decide import names
 from vmscaler.decide.addresses import Refusal, range_granted
 from vmscaler.decide.pool import full_path
 
@@ -66,3 +67,25 @@ def refusals(
             f"maxInstances {max_instances} is above the grant's {tenant.max_instances}: lower it, or raise maxInstances in {where}",
         )
     return None
+
+
+def job_of_another(job: str, namespace: str, tenant: Tenant, tenants: Sequence[Tenant]) -> Refusal | None:
+    """Whether this name of the namespace's own choice is one that another namespace's policies get by default.
+
+    Several tenants usually share a prefix: whoever named a job so first would keep the other's policy from ever being Ready.
+    """
+    if job.startswith(_default_begin(tenant, namespace)):
+        return None
+    for other in tenants:
+        for name in other.namespaces:
+            if name != namespace and job.startswith(_default_begin(other, name)):
+                return Refusal(
+                    "JobNameNotGranted",
+                    f"job {job!r} begins like those of namespace {name!r}: let spec.jenkins.jobName begin with "
+                    f"{_default_begin(tenant, namespace)!r}, or leave it out",
+                )
+    return None
+
+
+def _default_begin(tenant: Tenant, namespace: str) -> str:
+    return names.slug(f"{tenant.job_prefix}{namespace}") + "-"

@@ -15,7 +15,7 @@ from vmscaler.api.vminstance import InstancePhase, VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
 from vmscaler.decide import addresses, names
 from vmscaler.decide.conditions import find, is_true
-from vmscaler.decide.grants import refusals, tenant_of
+from vmscaler.decide.grants import job_of_another, refusals, tenant_of
 from vmscaler.decide.instance import POLICY_UID, vm_folder
 from vmscaler.decide.pool import MemberView, baseline, full_path, member_port, vip_matches
 from vmscaler.flows.context import Context
@@ -97,11 +97,11 @@ async def _addresses(ctx: Context, policy: AutoscalingPolicy, site: Site) -> See
         raise refuse(network)
     pool = policy.spec.network.ip_pool
     others = [
-        (other.key, other.spec.network.ip_pool.start, other.spec.network.ip_pool.end)
+        other
         for other in await ctx.kube.list_objects(AutoscalingPolicy)
         if other.uid != policy.uid and other.spec.site_ref.name == policy.spec.site_ref.name and _older(other, policy)
     ]
-    clash = addresses.overlap(pool.start, pool.end, others)
+    clash = next((other.key for other in others if _clashes(other, policy) and _may(other, site)), None)
     if clash is not None:
         raise Rejected(
             "vmscaler", "RangeOverlaps", f"{pool.start}-{pool.end} overlaps the range of policy {clash}: give each policy its own"
@@ -113,6 +113,21 @@ async def _addresses(ctx: Context, policy: AutoscalingPolicy, site: Site) -> See
     if usable == 0:
         raise Rejected("vmscaler", "RangeEmpty", f"every address of {pool.start}-{pool.end} is reserved: widen spec.network.ipPool")
     return Seen(network, "Found", f"{usable} addresses of network {network.name!r} may be used")
+
+
+def _clashes(other: AutoscalingPolicy, policy: AutoscalingPolicy) -> bool:
+    one, pool = other.spec.network.ip_pool, policy.spec.network.ip_pool
+    return addresses.overlap(pool.start, pool.end, [(other.key, one.start, one.end)]) is not None
+
+
+def _may(other: AutoscalingPolicy, site: Site) -> bool:
+    """Whether the Site grants it its range: what can never take an address keeps it from nobody."""
+    tenant = tenant_of(other.customer, site.spec.tenants, site.metadata.name)
+    network = addresses.network_of(other.spec.network, site.spec.networks)
+    if isinstance(tenant, addresses.Refusal) or isinstance(network, addresses.Refusal):
+        return False
+    pool = other.spec.network.ip_pool
+    return addresses.range_granted(tenant, network.name, pool.start, pool.end)
 
 
 def _older(other: AutoscalingPolicy, policy: AutoscalingPolicy) -> bool:
@@ -139,6 +154,8 @@ async def _granted(policy: AutoscalingPolicy, site: Site, template: VmTemplate |
         job=names.job_name(policy.customer, policy.service_name, tenant.job_prefix, policy.spec.jenkins.job_name),
         max_instances=policy.spec.scaling.max_instances,
     )
+    if refusal is None and policy.spec.jenkins.job_name is not None:
+        refusal = job_of_another(policy.spec.jenkins.job_name, policy.customer, tenant, site.spec.tenants)
     if refusal is not None:
         raise refuse(refusal)
     return Seen(tenant, "Granted", f"Site {site.metadata.name!r} grants this to namespace {policy.customer!r}")
