@@ -130,6 +130,18 @@ def test_missing_data_and_other_services_never_fire(programs: list[MonitoringPro
         judged(programs, tmp_path, document, {"input_series": given, "alert_rule_test": looks})
 
 
+def test_vms_that_another_tenants_policy_made_under_this_job_do_not_count(programs: list[MonitoringPrograms], tmp_path: Path) -> None:
+    document = rule_document(policy(), site_name="default")
+    for foreign, own, fires in ((99, 10, []), (1, 90, expected(document, "90.0"))):
+        given = [
+            *cpu("people:9100", own),
+            *cpu("ours:9100", own, more=',vmscaler_policy="acme/web"'),
+            *cpu("theirs:9100", foreign, more=',vmscaler_policy="evil/web"'),
+            *cpu("theirs-too:9100", foreign, more=',vmscaler_policy="xacme/web"'),
+        ]
+        judged(programs, tmp_path, document, {"input_series": given, "alert_rule_test": [alerts("7m", fires)]})
+
+
 def test_memory_and_windows(programs: list[MonitoringPrograms], tmp_path: Path) -> None:
     node = policy(cpuThreshold=None, memoryThreshold=70)
     memory = [
@@ -146,7 +158,7 @@ def test_memory_and_windows(programs: list[MonitoringPrograms], tmp_path: Path) 
             "input_series": memory,
             "alert_rule_test": [alerts("7m", expected(document, "80.0"), "VmscalerHighMemory")],
             "promql_expr_test": [
-                {"expr": memory_expression(node.spec.monitoring), "eval_time": "7m", "exp_samples": [{"labels": "{}", "value": 80}]}
+                {"expr": memory_expression(node.spec.monitoring, "acme"), "eval_time": "7m", "exp_samples": [{"labels": "{}", "value": 80}]}
             ],
         },
     )
@@ -168,6 +180,6 @@ def test_hostile_labels_select_what_they_say_and_nothing_else(programs: list[Mon
     test = {
         "input_series": [*cpu("a", 90, more="," + labels), *cpu("b", 10, more=',a="x",b="back",c="anything"')],
         "alert_rule_test": [alerts("7m", fires)],
-        "promql_expr_test": [{"expr": cpu_expression(subject.spec.monitoring), "eval_time": "7m", "exp_samples": value}],
+        "promql_expr_test": [{"expr": cpu_expression(subject.spec.monitoring, "acme"), "eval_time": "7m", "exp_samples": value}],
     }
     judged(programs, tmp_path, document, test)

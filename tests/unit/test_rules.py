@@ -56,18 +56,19 @@ def test_no_threshold_no_rule() -> None:
 
 def test_expressions_select_the_job_and_the_labels() -> None:
     monitoring = policy(matchLabels={"b": '2"', "a": "1\\"}).spec.monitoring
-    assert cpu_expression(monitoring) == (
-        'avg(100 * (1 - avg by (instance) (rate(node_cpu_seconds_total{job="acme-web",a="1\\\\",b="2\\"",mode="idle"}[60s]))))'
+    assert cpu_expression(monitoring, "acme") == (
+        'avg(100 * (1 - avg by (instance) (rate(node_cpu_seconds_total{job="acme-web",a="1\\\\",b="2\\"",mode="idle",vmscaler_policy=~"|acme/.+"}[60s]))))'
     )
-    assert 'node_memory_MemAvailable_bytes{job="acme-web",a="1\\\\",b="2\\""} / node_memory_MemTotal_bytes{' in memory_expression(
-        monitoring
+    assert (
+        'node_memory_MemAvailable_bytes{job="acme-web",a="1\\\\",b="2\\"",vmscaler_policy=~"|acme/.+"} / node_memory_MemTotal_bytes{'
+        in (memory_expression(monitoring, "acme"))
     )
 
 
 def test_labels_that_would_steer_the_scrape_are_refused() -> None:
-    labels = {"__address__": "198.51.100.1:80", "job": "x", "instance": "y", "env": "production"}
-    assert reserved_labels(labels) == ["__address__", "instance", "job"]
-    with pytest.raises(ValueError, match="must not hold __address__, instance, job"):
+    labels = {"__address__": "198.51.100.1:80", "job": "x", "instance": "y", "vmscaler_policy": "other/web", "env": "production"}
+    assert reserved_labels(labels) == ["__address__", "instance", "job", "vmscaler_policy"]
+    with pytest.raises(ValueError, match="must not hold __address__, instance, job, vmscaler_policy"):
         rule_document(policy(past_the_api=labels), site_name="default")
     with pytest.raises(ValueError, match="must not hold"):
         target_groups([instance("a", "192.0.2.100", labels=labels)])

@@ -1,7 +1,8 @@
 """PromQL for a service's series, built from escaped strings (facts/monitoring.md, "Prometheus").
 
 Called by `decide.rules`; `cpu_expression` and `memory_expression` (without a threshold) also by `explain` and the demo.
-A service is the series of one scrape job, narrowed by matchLabels, averaged over its instances.
+A service is the series of one scrape job, narrowed by matchLabels, averaged over its instances. A VM that we made counts only where it is
+the same namespace's: everybody may write anybody's job and labels into a policy, and would else pull another tenant's figure up or down.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from vmscaler.api import duration
 from vmscaler.api.autoscalingpolicy import Exporter, Monitoring
 from vmscaler.decide.yaml_text import quoted
 
+POLICY_LABEL = "vmscaler_policy"
+"""On each series of a VM that we made, and on each alert: `<namespace>/<policy>`."""
+
 
 def reserved_labels(match_labels: Mapping[str, str]) -> list[str]:
     """The matchLabels that cannot be: a file_sd label named so would steer the scrape, or merge our VMs into one series.
 
-    `job` has its own field; `instance` tells the VMs apart; what begins with `__` is Prometheus' own (`__address__`).
+    `job` has its own field; `instance` tells the VMs apart; what begins with `__` is Prometheus' own (`__address__`), what begins with
+    `vmscaler_` ours.
     """
-    return sorted(name for name in match_labels if name in ("job", "instance") or name.startswith("__"))
+    return sorted(name for name in match_labels if name in ("job", "instance") or name.startswith(("__", "vmscaler_")))
 
 
 def check_labels(match_labels: Mapping[str, str]) -> None:
@@ -27,24 +32,26 @@ def check_labels(match_labels: Mapping[str, str]) -> None:
         raise ValueError(f"monitoring.matchLabels must not hold {', '.join(wrong)}: give labels that tell the service from others")
 
 
-def selector(metric: str, monitoring: Monitoring, **more: str) -> str:
+def selector(metric: str, monitoring: Monitoring, namespace: str, **more: str) -> str:
     """`metric{job="...",...}`. Raises ValueError for reserved matchLabels."""
     check_labels(monitoring.match_labels)
     labels = [("job", monitoring.prometheus_job), *sorted(monitoring.match_labels.items()), *more.items()]
-    return metric + "{" + ",".join(f"{name}={quoted(value)}" for name, value in labels) + "}"
+    # Without the label: a VM of people's. A namespace is a DNS label, with nothing in it that a regular expression knows.
+    made_by = f"{POLICY_LABEL}=~{quoted(f'|{namespace}/.+')}"
+    return metric + "{" + ",".join([*(f"{name}={quoted(value)}" for name, value in labels), made_by]) + "}"
 
 
-def cpu_expression(monitoring: Monitoring) -> str:
+def cpu_expression(monitoring: Monitoring, namespace: str) -> str:
     """Percent of CPU in use, averaged over the service's instances; no value where nothing is scraped."""
     metric = "windows_cpu_time_total" if monitoring.exporter is Exporter.WINDOWS else "node_cpu_seconds_total"
-    idle = f"rate({selector(metric, monitoring, mode='idle')}[{duration.prometheus(monitoring.window)}])"
+    idle = f"rate({selector(metric, monitoring, namespace, mode='idle')}[{duration.prometheus(monitoring.window)}])"
     return f"avg(100 * (1 - avg by (instance) ({idle})))"
 
 
-def memory_expression(monitoring: Monitoring) -> str:
+def memory_expression(monitoring: Monitoring, namespace: str) -> str:
     """Percent of memory in use, averaged over the service's instances; no value where nothing is scraped."""
     if monitoring.exporter is Exporter.WINDOWS:
         available, total = "windows_memory_available_bytes", "windows_memory_physical_total_bytes"
     else:
         available, total = "node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"
-    return f"avg(100 * (1 - {selector(available, monitoring)} / {selector(total, monitoring)}))"
+    return f"avg(100 * (1 - {selector(available, monitoring, namespace)} / {selector(total, monitoring, namespace)}))"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmscaler.api import duration
-from vmscaler.decide.rules import POLICY_LABEL
+from vmscaler.decide.promql import POLICY_LABEL
 from vmscaler.decide.yaml_text import quoted
 
 PREFIX = "vmscaler/"

@@ -12,11 +12,10 @@ from typing import Any
 
 from vmscaler.api import duration
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
-from vmscaler.decide.promql import cpu_expression, memory_expression
+from vmscaler.decide.promql import POLICY_LABEL, cpu_expression, memory_expression
 
 HIGH_CPU = "VmscalerHighCpu"
 HIGH_MEMORY = "VmscalerHighMemory"
-POLICY_LABEL = "vmscaler_policy"
 SITE_LABEL = "vmscaler_site"
 CONTENT_ANNOTATION = "vmscaler_content"
 """A hash of the group. Prometheus shows it in /api/v1/rules: that is the proof that this very content is loaded."""
@@ -35,9 +34,11 @@ def rule_document(policy: AutoscalingPolicy, *, site_name: str, evaluation_inter
     monitoring = policy.spec.monitoring
     rules = []
     if monitoring.cpu_threshold is not None:
-        rules.append(_rule(policy, site_name, HIGH_CPU, "CPU", cpu_expression(monitoring), monitoring.cpu_threshold))
+        rules.append(_rule(policy, site_name, HIGH_CPU, "CPU", cpu_expression(monitoring, policy.customer), monitoring.cpu_threshold))
     if monitoring.memory_threshold is not None:
-        rules.append(_rule(policy, site_name, HIGH_MEMORY, "memory", memory_expression(monitoring), monitoring.memory_threshold))
+        rules.append(
+            _rule(policy, site_name, HIGH_MEMORY, "memory", memory_expression(monitoring, policy.customer), monitoring.memory_threshold)
+        )
     group: dict[str, Any] = {"name": group_name(policy.customer, policy.metadata.name)}
     if evaluation_interval is not None:
         group["interval"] = duration.prometheus(evaluation_interval)

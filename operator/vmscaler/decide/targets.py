@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from vmscaler.api.vminstance import VmInstance
-from vmscaler.decide.promql import check_labels
-from vmscaler.decide.rules import POLICY_LABEL
+from vmscaler.decide.promql import POLICY_LABEL, check_labels
 
 
 def target_groups(instances: Iterable[VmInstance]) -> tuple[dict[str, Any], ...]:
     """One group for each instance that has an address, in the order of their names.
 
-    The labels are those of the existing VMs (job and matchLabels), then service, customer, policy and instance name where
-    matchLabels do not say otherwise. Raises ValueError for reserved matchLabels.
+    The labels are those of the existing VMs (job and matchLabels), then service and customer where matchLabels do not say otherwise, and
+    always policy and instance name. Raises ValueError for reserved matchLabels.
     """
     groups = []
     for instance in sorted(instances, key=lambda one: one.key):
@@ -28,9 +27,9 @@ def target_groups(instances: Iterable[VmInstance]) -> tuple[dict[str, Any], ...]
         labels = {
             "service": spec.service,
             "customer": spec.policy_ref.namespace,
+            **spec.metrics.labels,
             POLICY_LABEL: f"{spec.policy_ref.namespace}/{spec.policy_ref.name}",
             "vmscaler_instance": instance.metadata.name,
-            **spec.metrics.labels,
             "job": spec.metrics.prometheus_job,
         }
         groups.append({"targets": [f"{address}:{spec.metrics.port}"], "labels": labels})
