@@ -118,6 +118,7 @@ async def _remove(ctx: Context, policy: AutoscalingPolicy) -> None:
         raise
     await ctx.kube.delete_secret(secret_name(policy.uid))
     await ctx.kube.remove_finalizer(policy, FINALIZER)
+    ctx.wake(Site.KIND, None, policy.spec.site_ref.name)  # it may have waited for its last user to go
 
 
 async def _take_down(ctx: Context, policy: AutoscalingPolicy) -> None:
