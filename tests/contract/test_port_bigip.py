@@ -239,6 +239,12 @@ async def test_a_member_leaves_with_its_node(world: World) -> None:
     assert [operation for operation, _ in world.changes[2:]] == ["member.patch", "member.delete", "node.delete"]
 
 
+async def test_nodes_are_seen_by_their_addresses_in_every_partition(world: World) -> None:
+    assert await world.bigip.nodes_by_address() == {PEOPLE: f"/Common/{PEOPLE}"}
+    await world.bigip.add_member(TENANT, NEW, world.port)
+    assert await world.bigip.nodes_by_address() == {PEOPLE: f"/Common/{PEOPLE}", NEW: f"/acme/{NEW}"}
+
+
 async def test_a_node_that_is_referenced_elsewhere_stays(world: World) -> None:
     await world.bigip.remove_node(WEB, PEOPLE)
     assert await world.nodes() == [f"/Common/{PEOPLE}"]

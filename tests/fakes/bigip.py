@@ -132,6 +132,9 @@ class FakeBigIp:
 
         await self._call_write("set_member", patch)
 
+    async def nodes_by_address(self) -> dict[str, str]:
+        return await self._call("nodes_by_address", lambda: {node.rpartition("/")[2]: node for node in sorted(self.nodes)})
+
     async def current_connections(self, pool: str, name: str) -> int:
         def look() -> int:
             self._existing(_full(pool), name)

@@ -89,8 +89,11 @@ async def _address(ctx: Context, recorder: Recorder, policy: AutoscalingPolicy, 
     free = list(
         addresses.candidates(network.start, network.end, cidr=network.cidr, gateway=network.gateway, reserved=reserved, taken=taken)
     )
+    # A node is in use, or somebody's plan; taken for ours, it would go with our member.
+    nodes = await systems.bigip.nodes_by_address()
     for address in free:
-        holder = await _known(systems, site, address) or await _answers(ctx, site, address)
+        planned = f"node {nodes[address]} of the BIG-IP" if address in nodes else None
+        holder = planned or await _known(systems, site, address) or await _answers(ctx, site, address)
         if holder is not None:
             recorder.progress(f"{address} is in use by {holder}: skipped")
             continue

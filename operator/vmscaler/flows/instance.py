@@ -131,9 +131,15 @@ async def _find(ctx: Context, systems: Systems, vmi: VmInstance) -> VmInfo | Non
         # An order may have gone out without its task being recorded: no "absent" is believed while clones run.
         raise Retryable(SYSTEM, "CloneRunning", "clones of the template still run: looking again after", after=ctx.poll)
     vm = await _by_reference(systems, made)
-    if vm is None or not ours(vm.guestinfo, identity(vmi)):
+    if vm is None or not _is_its_vm(vmi, vm):
         vm = await _by_name(systems, vmi)
-    return vm if vm is not None and ours(vm.guestinfo, identity(vmi)) else None
+    return vm if vm is not None and _is_its_vm(vmi, vm) else None
+
+
+def _is_its_vm(vmi: VmInstance, vm: VmInfo) -> bool:
+    """By the marks, and by the instance UUID once it is recorded: somebody's clone of our VM has the same marks, and may have its name."""
+    recorded = vmi.status.vm.instance_uuid if vmi.status.vm is not None else None
+    return ours(vm.guestinfo, identity(vmi)) and recorded in (None, vm.instance_uuid)
 
 
 async def _by_reference(systems: Systems, mo_ref: str | None) -> VmInfo | None:

@@ -78,6 +78,10 @@ class BigIp(Protocol):
         """PATCH session (user-enabled | user-disabled) and state (user-up | user-down). Raises NotFound."""
         ...
 
+    async def nodes_by_address(self) -> dict[str, str]:
+        """Every node that the user may see, of any partition: address without route domain -> full path."""
+        ...
+
     async def current_connections(self, pool: str, name: str) -> int:
         """serverside.curConns of the member. Raises NotFound."""
         ...

@@ -167,6 +167,15 @@ class BigIpClient:
                 await self._effects.write(SYSTEM, "member.patch", f"{path} {member.name}", lambda: unit.call("PATCH", url, what, body))
             await self._upkeep.settle(unit)
 
+    async def nodes_by_address(self) -> dict[str, str]:
+        """Every node, of any partition: address without route domain -> full path."""
+        what = "the nodes"
+
+        async def look(unit: Unit) -> dict[str, str]:
+            return shapes.read(shapes.nodes_by_address, await unit.get("/mgmt/tm/ltm/node?$select=fullPath,address", what), what)
+
+        return await self._read(look)
+
     async def current_connections(self, pool: str, name: str) -> int:
         """Connections of the active unit to the member. Raises NotFound."""
         path = full_path(pool)

@@ -52,6 +52,11 @@ def _virtual_server(item: Json) -> VirtualServer:
     return VirtualServer(name=str(item["fullPath"]), address=bare(host), port=port, pool=str(item["pool"]))
 
 
+def nodes_by_address(answer: Json) -> dict[str, str]:
+    """Of /mgmt/tm/ltm/node; a node by name (FQDN) has an address of "any6"."""
+    return {bare(str(item["address"])): str(item["fullPath"]) for item in answer.get("items", [])}
+
+
 def version(answer: Json) -> str:
     """Of /mgmt/tm/sys/version."""
     return str(next(entries for entries in _nested(answer) if "Version" in entries)["Version"]["description"])
