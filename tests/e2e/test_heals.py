@@ -24,18 +24,22 @@ BARE_POOL = "/Common/pool-bare"
 
 
 async def says(bench: Bench, kind: str, name: str, type_: str, status: str, reason: str, words: str = "", namespace: str = "acme") -> None:
-    """Wait for this condition; its message must hold these words. Where it is not True, Ready is not True either."""
+    """Wait for this condition, with these words in its message. Where it is not True, Ready is not True either."""
 
     async def look() -> Any:
         found = await bench.get(kind, name, namespace)
         conditions = {c["type"]: c for c in (found or {}).get("status", {}).get("conditions", [])}
         condition = conditions.get(type_)
-        if condition is None or (condition["status"], condition["reason"]) != (status, reason):
+        seen.append(condition)
+        if condition is None or (condition["status"], condition["reason"]) != (status, reason) or words not in condition["message"]:
             return None
-        return condition, conditions["Ready"]
+        return conditions["Ready"]
 
-    condition, ready = await bench.until(f"{kind} {name}: {type_} {status} {reason}", look)
-    assert words in condition["message"], condition
+    seen: list[Any] = []
+    try:
+        ready = await bench.until(f"{kind} {name}: {type_} {status} {reason} {words!r}", look)
+    except AssertionError as error:
+        raise AssertionError(f"{seen[-1]}\n{error}") from None
     assert (ready["status"] == "True") <= (status == "True"), ready
 
 

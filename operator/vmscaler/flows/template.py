@@ -39,10 +39,11 @@ async def reconcile_template(ctx: Context, namespace: str, name: str) -> None:
         }
     before, after = find(template.status.conditions, c.READY), find(looks.conditions, c.READY)
     await write_status(ctx, template.model_copy(update={"status": template.status.model_copy(update=update)}), base=template)
-    if after is not None and (
-        before is None or before.status != after.status or (info is not None and template.status.mo_ref != info.mo_ref)
-    ):
+    moved = info is not None and template.status.mo_ref != info.mo_ref
+    if after is not None and (before is None or (before.status, before.reason) != (after.status, after.reason) or moved):
         await ctx.kube.emit(template, "Normal" if after.status == ConditionStatus.TRUE else "Warning", after.reason, after.message)
+    if after is not None and (before is None or (before.status, before.message) != (after.status, after.message) or moved):
+        # The policies' own conditions hold these words.
         for policy in await ctx.kube.list_objects(AutoscalingPolicy):
             ref = policy.spec.template_ref
             if ref.name == name and (ref.namespace or policy.customer) == namespace:
