@@ -50,6 +50,7 @@ class FlowVSphere:
     boots: bool = True
     clone_fault: str | None = None
     error: OutsideError | None = None
+    cloned: Callable[[FlowVm], None] = lambda vm: None
     booted: Callable[[FlowVm], None] = lambda vm: None
     destroyed: Callable[[FlowVm], None] = lambda vm: None
     templates: dict[str, TemplateInfo] = field(default_factory=dict)
@@ -177,6 +178,7 @@ class FlowVSphere:
         vm = FlowVm(self._next("vm"), order.name, order.folder, dict(order.guestinfo), order)
         self.vms[vm.mo_ref] = vm
         task.state, task.result = "success", vm.mo_ref
+        self.cloned(vm)
         self._boot_later(vm)
 
     def _boot_later(self, vm: FlowVm) -> None:
