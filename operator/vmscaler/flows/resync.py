@@ -31,6 +31,8 @@ async def resync_forever(ctx: Context, period: float, beat: Callable[[datetime],
             await resync(ctx)
         except OutsideError as error:
             log.warning("resync incomplete", error=str(error))
+        except Exception:  # a round that crashed ends the operator by its liveness, if the next ones do too
+            log.exception("resync crashed")
         else:
             beat(ctx.clock.now())
         await ctx.clock.sleep(period)

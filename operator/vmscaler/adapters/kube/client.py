@@ -17,6 +17,7 @@ from vmscaler.adapters.folded import Folded
 from vmscaler.adapters.kube.answers import SYSTEM
 from vmscaler.adapters.kube.events import EventRecorder
 from vmscaler.adapters.kube.fit import fit_status
+from vmscaler.adapters.kube.reading import parsed, parsed_list
 from vmscaler.adapters.kube.rest import MERGE_PATCH, TIMEOUT, Rest, segment, selector
 from vmscaler.adapters.kube.secrets import SecretStore
 from vmscaler.api.meta import GROUP, VERSION, Json, Resource
@@ -52,15 +53,15 @@ class KubeClient:
         self._lists: Folded[Hashable, list[Any]] = Folded()
 
     async def get(self, kind: type[R], name: str, namespace: str | None = None) -> R:
-        """One object. Raises NotFound."""
-        return kind.parse(await self._rest.call("GET", _object_path(kind, namespace, name)))
+        """One object. Raises NotFound, Rejected(ObjectUnreadable)."""
+        return parsed(kind, await self._rest.call("GET", _object_path(kind, namespace, name)))
 
     async def list_objects(self, kind: type[R], namespace: str | None = None, *, labels: dict[str, str] | None = None) -> list[R]:
         """All objects of a kind, of a namespace if given, with these labels if given."""
         path, query = path_of(kind, namespace), selector(labels or {})
 
         async def look() -> list[Any]:
-            return [kind.parse(item) async for item in self._rest.pages(path, query)]
+            return parsed_list(kind, [item async for item in self._rest.pages(path, query)])
 
         # Each reconcile of a policy looks at all policies: those that ask at the same time share the list.
         return list(await self._lists.read((path, *sorted(query.items())), look))
@@ -153,7 +154,7 @@ class KubeClient:
         return await self._effects.write(SYSTEM, f"{obj.KIND.lower()}.{verb}", obj.key, call)
 
     async def _parsed(self, obj: R, method: str, path: str, body: Json, content_type: str = "application/json") -> R:
-        return type(obj).parse(await self._rest.call(method, path, body=body, content_type=content_type))
+        return parsed(type(obj), await self._rest.call(method, path, body=body, content_type=content_type))
 
     async def _bound_patch(self, obj: R, body: Json, sub: str, expect: str | None) -> R:
         path = _path(obj, sub)
