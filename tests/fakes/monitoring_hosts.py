@@ -39,6 +39,7 @@ class FakeMonitoringHosts:
     check_refuses: str | None = None
     reload_refuses: str | None = None
     closed: bool = False
+    host: str = "fake"
 
     def __post_init__(self) -> None:
         self.loaded = dict(self.files)
@@ -68,8 +69,8 @@ class FakeMonitoringHosts:
         await self._put("targets", {f"{TARGETS}/{file_name}": None})
 
     async def remove_entries(self, *, keep: Collection[str] = ()) -> None:
-        """See the port; the one host here is called `fake`."""
-        if "fake" not in keep:
+        """See the port."""
+        if self.host not in keep:
             await self._put("config", {PROMETHEUS_YML: self._spliced(PROMETHEUS_YML, lambda file: without_entries(file, RULES_GLOB))})
 
     async def put_token(self, file_name: str, token: str) -> None:
