@@ -42,6 +42,7 @@ from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
 from vmscaler.bootstrap import reconcilers
 from vmscaler.flows.context import Context, GatewayAddress, JobTemplates
+from vmscaler.flows.resync import resync_forever
 from vmscaler.flows.runner import StepRunner
 from vmscaler.flows.steps import Outcome
 from vmscaler.flows.workqueue import WorkQueue
@@ -54,6 +55,7 @@ T = TypeVar("T")
 SAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "samples"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 POOL = "/Common/pool-web"
+RESYNC = 60.0
 STAGES = ("claim", "allocate", "clone", "verify", "join", "finish")
 KINDS = {kind.KIND.lower(): kind for kind in (Site, VmTemplate, AutoscalingPolicy, ScaleOutEvent, VmInstance, IpLease)}
 
@@ -123,7 +125,7 @@ class Operator:
     ctx: Context
     queue: WorkQueue
     runner: StepRunner
-    task: asyncio.Task[None]
+    background: tuple[asyncio.Task[None], ...]
 
 
 class Hosts(FakeMonitoringHosts):
@@ -202,15 +204,14 @@ class World:
             templates=JobTemplates(
                 pipeline=(JENKINS / "Jenkinsfile.autoscale").read_text(), config=(JENKINS / "job-template.xml").read_text()
             ),
-            new_token=lambda: f"sample-token-{next(self._tokens):020d}",
+            new_token=lambda: f"{next(self._tokens):06d}-sample-token-of-some-length",
             started_at=self.clock.now(),
         )
         queue = WorkQueue(reconcilers(ctx))
         ctx.wake = queue.wake
         self.effects.watch = lambda operation, target: self._watched(queue, operation, target)
-        self.operator = Operator(ctx, queue, StepRunner(ctx), loop.create_task(queue.run()))
-        for kind, namespace, name in list(self.kube.objects):
-            queue.wake(kind, namespace, name)
+        background = (loop.create_task(queue.run()), loop.create_task(resync_forever(ctx, RESYNC, lambda now: None)))
+        self.operator = Operator(ctx, queue, StepRunner(ctx), background)
         return self.operator
 
     async def stop(self) -> None:
@@ -220,9 +221,9 @@ class World:
             return
         self.effects.dead.set()
         self.effects.watch = lambda operation, target: None
-        operator.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Crash):
-            await operator.task
+        for task in operator.background:
+            task.cancel()
+        await asyncio.wait(operator.background)
         with contextlib.suppress(Crash):
             await operator.runner.stop()
         for run in operator.runner._runs.values():  # their exceptions are looked at, so that the loop does not complain of them
@@ -406,16 +407,13 @@ class World:
         await self.until("the policy is Ready", look)
         await self.quiet()
 
-    async def quiet(self, seconds: float = 30.0) -> None:
-        """Until nothing is written for `seconds` after a resync."""
+    async def quiet(self, seconds: float = RESYNC + 1) -> None:
+        """Until nothing is written for `seconds`, a resync among them."""
         seen = -1
         for _ in range(100):
             if len(self.effects.calls) == seen:
                 return
             seen = len(self.effects.calls)
-            if self.operator is not None:
-                for key in list(self.kube.objects):
-                    self.operator.queue.wake(*key)
             await asyncio.sleep(seconds)
         raise AssertionError(f"writes never end: {self.effects.calls[-10:]}")
 

@@ -148,7 +148,8 @@ async def test_a_spec_that_was_not_looked_at_yet() -> None:
     await world.stop()
     await world.edit(setting("f5.poolName", "/Common/somebody-elses"))
     operator = await world.start()
-    operator.task.cancel()  # before its first reconcile
+    for task in operator.background:
+        task.cancel()  # before its first reconcile
     answer = await world.step("claim", await world.ref(), build)
     assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("refused", "PolicyNotReady")
     assert "was not looked at yet" in answer.message
