@@ -22,7 +22,10 @@ from vmscaler.flows.steps import Outcome, run_step
 from vmscaler.ports.errors import OutsideError, Retryable
 
 BuildKey = tuple[str, str, str, int]
-KEPT = 500
+KEPT, KEPT_PER_POLICY = 2000, 100
+"""Runs that are remembered: whoever holds one policy's token can make the operator forget none of another's."""
+AT_ONCE, ROLLBACKS_AT_ONCE = 16, 64
+"""Steps of one policy at once. Its job runs one build at a time: more is a runaway, or somebody who plays with its token."""
 PROGRESS_KEPT = 500
 UNATTENDED = 60.0
 """Seconds without a poll after which a claim that cannot be decided yet is given up."""
@@ -41,6 +44,11 @@ class Run:
     outcome: Outcome | OutsideError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has a task that is not over."""
+        return self.task is not None and not self.task.done()
 
     def signal(self) -> None:
         """Wake all who wait."""
@@ -86,14 +94,26 @@ class StepRunner:
         if found is not None and not isinstance(found.outcome, OutsideError):
             return found
         run = Run(step)
+        if self._busy(ref.uid, step):
+            said = f"more steps of policy {ref.namespace}/{ref.name} are under way than its builds can need: ask again"
+            run.outcome = Retryable("vmscaler", "TooManySteps", said, after=5.0)
+            return run
         self._runs[(key, step)] = run
         if step != "rollback" and (key, "rollback") in self._runs:
             # A request that comes late: nothing of this build begins any more, not even a claim.
             run.outcome = SUPERSEDED
             return run
         run.task = asyncio.create_task(self._run(run, key, ref, build, hook), name=f"{step}-{ref.namespace}-{ref.name}-{build.number}")
-        self._forget()
+        self._forget([known for known in self._runs if known[0][0] == ref.uid], KEPT_PER_POLICY)
+        self._forget(list(self._runs), KEPT)
         return run
+
+    def _busy(self, uid: str, step: str) -> bool:
+        rollback = step == "rollback"
+        running = (
+            known for known, run in self._runs.items() if known[0][0] == uid and (known[1] == "rollback") == rollback and run.under_way
+        )
+        return sum(1 for _ in running) >= (ROLLBACKS_AT_ONCE if rollback else AT_ONCE)
 
     async def _stop_others(self, key: BuildKey) -> None:
         """All but the rollback, until they have stopped."""
@@ -145,12 +165,11 @@ class StepRunner:
         finally:
             run.signal()
 
-    def _forget(self) -> None:
-        while len(self._runs) > KEPT:
-            oldest = next((key for key, run in self._runs.items() if run.task is None or run.task.done()), None)
-            if oldest is None:
-                return
-            del self._runs[oldest]
+    def _forget(self, known: list[tuple[BuildKey, str]], kept: int) -> None:
+        """The oldest of these that are over, beyond `kept`."""
+        over = [key for key in known[: len(known) - kept] if not self._runs[key].under_way] if len(known) > kept else []
+        for key in over:
+            del self._runs[key]
 
     async def stop(self) -> None:
         """Cancel what runs; it is found again by whoever asks after the restart."""
