@@ -24,7 +24,7 @@ from vmscaler.ports.errors import OutsideError, Retryable
 BuildKey = tuple[str, str, str, int]
 KEPT, KEPT_PER_POLICY = 2000, 100
 """Runs that are remembered: whoever holds one policy's token can make the operator forget none of another's."""
-AT_ONCE, ROLLBACKS_AT_ONCE = 16, 64
+AT_ONCE, ROLLBACKS_AT_ONCE = 32, 64
 """Steps of one policy at once. Its job runs one build at a time: more is a runaway, or somebody who plays with its token."""
 PROGRESS_KEPT = 500
 UNATTENDED = 60.0
