@@ -33,6 +33,10 @@ async def world(request: pytest.FixtureRequest, lab_vcenter: VCenter) -> AsyncIt
 # --- looking ---
 
 
+async def test_a_vcenter_is_the_same_one_however_often_it_is_asked(world: World) -> None:
+    assert await world.vsphere.identity() == await world.vsphere.identity() != ""
+
+
 async def test_about_is_product_and_version(world: World) -> None:
     assert (await world.vsphere.about()).startswith("VMware vCenter Server 8.0.3")
 

@@ -45,6 +45,7 @@ class FlowVSphere:
     """Implements vmscaler.ports.vsphere.VSphere. `error` is raised by every call while set; `clone_fault` ends clones with that fault."""
 
     effects: Effects
+    uuid: str = "vcenter-1"
     clone_seconds: float = 5.0
     boot_seconds: float = 10.0
     boots: bool = True
@@ -73,6 +74,10 @@ class FlowVSphere:
     async def about(self) -> str:
         self._reached()
         return "fake vCenter 8.0.3"
+
+    async def identity(self) -> str:
+        self._reached()
+        return self.uuid
 
     async def template(self, inventory_path: str) -> TemplateInfo:
         self._reached()

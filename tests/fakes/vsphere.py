@@ -144,6 +144,10 @@ class FakeVSphere:
         self._begin("about")
         return "VMware vCenter Server 8.0.3 (fake)"
 
+    async def identity(self) -> str:
+        self._begin("identity")
+        return "vcenter-1"
+
     async def template(self, inventory_path: str) -> TemplateInfo:
         self._begin("template")
         if inventory_path in self.templates:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from dataclasses import replace
 
 import pytest
 from tests.fakes.world import World
+
+from vmscaler.api.iplease import LeasePhase
+from vmscaler.api.vminstance import InstancePhase
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -64,5 +68,28 @@ async def test_our_vm_is_found_under_another_reference() -> None:
     world.vsphere._info = lambda vm: replace(seen(vm), instance_uuid=f"uuid-{ours.mo_ref}")  # type: ignore[method-assign]
     assert back.mo_ref != ours.mo_ref
     await all_gone(world)
+    assert not world.vsphere.vms
+    await world.stop()
+
+
+async def test_a_vm_is_not_gone_because_the_site_names_another_vcenter() -> None:
+    world = await World.make()
+    await in_service(world)
+    here = dict(world.vsphere.vms)
+    world.vsphere.vms.clear()
+    world.vsphere.uuid = "vcenter-2"
+    (vmi,) = await world.instances()
+    await world.delete(vmi)
+    await asyncio.sleep(3600)
+    (vmi,) = await world.instances()
+    (lease,) = await world.leases()
+    assert (vmi.status.phase, lease.status.phase) == (InstancePhase.DESTROYING, LeasePhase.LEASED)
+    world.vsphere.vms.update(here)
+    world.vsphere.uuid = "vcenter-1"
+
+    async def gone() -> bool:
+        return not await world.instances()
+
+    await world.until("the instance is gone", gone)
     assert not world.vsphere.vms
     await world.stop()

@@ -112,9 +112,11 @@ class VmInstanceSpec(Model):
 
 
 class InstanceVm(Model):
-    """The VM in vCenter. `started` is written before the clone is ordered: from then on it may exist and may have been powered on."""
+    """The VM in vCenter. `started` is written before the clone is ordered: from then on it may exist and may have been powered on.
+    `vcenter`, written with it, is the vCenter's own instance UUID."""
 
     started: bool = False
+    vcenter: Word | None = None
     mo_ref: Word | None = None
     instance_uuid: Word | None = None
     task: Word | None = None

@@ -48,7 +48,7 @@ async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance, 
     spec, vsphere = vmi.spec, systems.vsphere
     if vmi.status.vm is None or not vmi.status.vm.started:
         await vsphere.ensure_folder(spec.placement.folder)
-        vmi = await ensure_status(ctx, vmi, {"phase": InstancePhase.CLONING, "vm": {"started": True}})
+        vmi = await ensure_status(ctx, vmi, {"phase": InstancePhase.CLONING, "vm": {"started": True, "vcenter": await vsphere.identity()}})
         earlier.tasks = frozenset()
     assert vmi.status.vm is not None
     made = await _follow(ctx, systems, vmi.status.vm.task) if vmi.status.vm.task is not None else None
@@ -56,6 +56,8 @@ async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance, 
     if vm is None and made is not None:
         # Not where it was made: moved, renamed or destroyed. One order never makes a second VM.
         raise Rejected(SYSTEM, "VmVanished", f"{spec.vm_name} ({made}) was cloned but is not in {spec.placement.folder} any more")
+    if vm is None:
+        await believe_absence(systems, vmi)
     if vm is None and vmi.status.vm.task is None:
         await _wait_for_earlier(ctx, systems, vmi, earlier)
     if vm is None:
@@ -71,6 +73,15 @@ async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance, 
         await vsphere.power_on(vm.mo_ref)
         raise Retryable(SYSTEM, "PoweringOn", f"{spec.vm_name} is being powered on", after=min(ctx.poll, 0.5))
     return vm
+
+
+async def believe_absence(systems: Systems, vmi: VmInstance) -> None:
+    """The instance's VM is not to be found. Raises Rejected(OtherVCenter) where that says nothing, since the Site names another vCenter than
+    the one in which it was begun."""
+    begun = vmi.status.vm.vcenter if vmi.status.vm is not None else None
+    if begun is not None and begun != await systems.vsphere.identity():
+        said = f"{vmi.spec.vm_name} was begun in vCenter {begun}, the Site's is another: let spec.vcenter.url of the Site lead to that one again"
+        raise Rejected(SYSTEM, "OtherVCenter", said)
 
 
 async def _wait_for_earlier(ctx: Context, systems: Systems, vmi: VmInstance, earlier: Earlier) -> None:

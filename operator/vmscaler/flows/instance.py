@@ -18,6 +18,7 @@ from vmscaler.api.site import Site
 from vmscaler.api.vminstance import InstancePhase, InstanceRemoval, VmInstance
 from vmscaler.decide.instance import HOLDER_UID
 from vmscaler.decide.marks import identity, ours
+from vmscaler.flows.clone import believe_absence
 from vmscaler.flows.context import Context
 from vmscaler.flows.status import write_status
 from vmscaler.flows.targets import sync_targets
@@ -133,6 +134,8 @@ async def _find(ctx: Context, systems: Systems, vmi: VmInstance) -> VmInfo | Non
     vm = await _by_reference(systems, made)
     if vm is None or not _is_its_vm(vmi, vm):
         vm = await _by_name(systems, vmi)
+    if vm is None:
+        await believe_absence(systems, vmi)
     return vm if vm is not None and _is_its_vm(vmi, vm) else None
 
 

@@ -75,6 +75,10 @@ class VSphere(Protocol):
         """Product and version; also proves that certificate and login are right."""
         ...
 
+    async def identity(self) -> str:
+        """The vCenter's own instance UUID: what is absent from another vCenter is not gone."""
+        ...
+
     async def template(self, inventory_path: str) -> TemplateInfo:
         """What is at this path. Raises NotFound, Rejected(NotPermitted)."""
         ...

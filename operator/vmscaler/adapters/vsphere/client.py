@@ -59,6 +59,10 @@ class VSphereClient:
 
         return await self._session.fresh("log in", ask)
 
+    async def identity(self) -> str:
+        """The vCenter's instance UUID, which survives restarts, upgrades and another host name."""
+        return await self._session.call("read the vCenter's identity", lambda content: str(content.about.instanceUuid))
+
     async def template(self, inventory_path: str) -> TemplateInfo:
         """What is at this path. Raises NotFound, Rejected(NotPermitted)."""
         return await self._session.call(f"look up {inventory_path}", lambda content: template_at(content, inventory_path))
