@@ -7,10 +7,11 @@ import copy
 from dataclasses import replace
 
 import pytest
-from tests.fakes.world import World
+from tests.fakes.world import POOL, World
 
 from vmscaler.api.iplease import LeasePhase
 from vmscaler.api.vminstance import InstancePhase
+from vmscaler.ports.bigip import Member
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -92,4 +93,27 @@ async def test_a_vm_is_not_gone_because_the_site_names_another_vcenter() -> None
 
     await world.until("the instance is gone", gone)
     assert not world.vsphere.vms
+    await world.stop()
+
+
+async def test_a_member_of_another_route_domain_is_not_ours() -> None:
+    """The member is asked for as address:port, and joins in the route domain of the pool's other members: from then on it has that name."""
+    world = await World.make()
+    add, named = world.bigip.add_member, "192.0.2.100%1:8080"
+
+    async def in_route_domain(pool: str, address: str, port: int) -> Member:
+        await add(pool, address, port)
+        members = world.bigip.pools[POOL].members
+        members[named] = members.pop(f"{address}:{port}")
+        world.bigip.health[named] = "up"
+        return world.bigip._shown(world.bigip.pools[POOL], named)
+
+    find = world.bigip._find
+    world.bigip.add_member = in_route_domain  # type: ignore[method-assign]
+    world.bigip._find = lambda path, name: find(path, name) or find(path, named)  # type: ignore[method-assign]
+    existing = world.bigip._existing
+    world.bigip._existing = lambda path, name: existing(path, named)  # type: ignore[method-assign]
+    await in_service(world)
+    (vmi,) = await world.instances()
+    assert vmi.status.member is not None and vmi.status.member.name == named
     await world.stop()

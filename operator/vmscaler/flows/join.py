@@ -26,7 +26,7 @@ async def join(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInstan
     await recorder.begin(actions.POOL_ADD, name)
     vmi = await ensure_status(ctx, vmi, {"member": {"started": True, "pool": pool, "name": member}})
     limit = duration.parse(vmi.spec.timeouts.member)
-    await recorder.until(
+    seen = await recorder.until(
         actions.POOL_ADD,
         name,
         limit,
@@ -36,7 +36,9 @@ async def join(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInstan
         member=member,
     )
     now = rfc3339(vmi.status.in_service_since or ctx.clock.now())
-    await ensure_status(ctx, vmi, {"phase": InstancePhase.IN_SERVICE, "inServiceSince": now, "member": {"enabled": True}})
+    # Its name as the BIG-IP has it, with the route domain: another member may be called so but for that.
+    joined = {"enabled": True, "name": seen.name}
+    await ensure_status(ctx, vmi, {"phase": InstancePhase.IN_SERVICE, "inServiceSince": now, "member": joined})
     await recorder.done(actions.POOL_ADD, name, f"{member} is in service", pool=pool, member=member)
 
 
