@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONPATH := hack
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test lint types unit contract e2e generate check-generated lock bench clean
+.PHONY: help setup demo demo-stop test lint types unit flows contract e2e generate check-generated lock bench clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,9 @@ demo: $(STAMP) ## the closed loop on one screen; KEEP=1 leaves it running and pr
 demo-stop: $(STAMP) ## stop the data centre that `make demo KEEP=1` left running
 	@$(BIN)/python -m lab stop
 
-test: lint types check-generated $(STAMP) ## everything: lint, types, import contracts, generated files, unit, contract, e2e
+test: lint types check-generated $(STAMP) ## everything: lint, types, import contracts, generated files, unit, flows, contract, e2e
 	$(BIN)/pytest tests/unit
-	$(BIN)/pytest -n 2 --dist loadgroup tests/contract tests/e2e
+	$(BIN)/pytest -n 2 --dist loadgroup tests/flows tests/contract tests/e2e
 
 lint: $(STAMP) ## ruff and the import contracts
 	$(BIN)/ruff check .
@@ -44,6 +44,9 @@ types: $(STAMP) ## mypy --strict
 
 unit: $(STAMP) ## tests that touch no socket
 	$(BIN)/pytest tests/unit
+
+flows: $(STAMP) ## the whole operator over fakes on virtual time: each failure, each refusal, death at every write
+	$(BIN)/pytest tests/flows
 
 contract: $(STAMP) ## one suite per port, on the fake and on the real adapter; the lab against clients we did not write
 	$(BIN)/pytest tests/contract

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import structlog
 from ruamel.yaml import YAML
 from tests.fakes.bigip import FakeBigIp
 from tests.fakes.flow_vsphere import FlowVm, FlowVSphere
@@ -150,6 +152,8 @@ class World:
     """See the module."""
 
     def __init__(self) -> None:
+        # Thousands of reconciles: what they say to a log that nobody reads is half of the time.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
         asyncio.get_running_loop().set_exception_handler(_without_crashes)
         self.clock = LoopClock()
         self.effects = WorldEffects()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.fakes.world import POOL, World, sample
+from tests.fakes.world import POOL, RESYNC, World, sample
 
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.meta import Json
@@ -239,11 +239,11 @@ async def test_trouble_is_told_once_and_heals_by_itself(what: str) -> None:
             world.hosts.files[RULES] = world.hosts.loaded[RULES] = b"old"
         if not before:
             await world.start()
-        await asyncio.sleep(200)
+        await asyncio.sleep(RESYNC + 10)
         status, reason = await world.condition("Ready")
         assert status in ("False", "Unknown") and reason, what
         told, written = sum(world.kube.events.values()), [call for call in world.effects.calls if call[0] == "kubernetes"]
-        await asyncio.sleep(900)
+        await asyncio.sleep(RESYNC + 5)
         assert sum(world.kube.events.values()) == told
         assert [call for call in world.effects.calls if call[0] == "kubernetes"] == written, what
         world.jenkins.heal()

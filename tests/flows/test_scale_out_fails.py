@@ -68,7 +68,7 @@ async def test_no_address_is_free() -> None:
     ("break_it", "reason", "stage"),
     [
         (lambda w: setattr(w.vsphere, "clone_fault", "NoDiskSpace"), "CloneFailed", "clone"),
-        (lambda w: setattr(w.vsphere, "clone_seconds", 1000.0), "CloneTimeout", "clone"),
+        (lambda w: setattr(w.vsphere, "clone_seconds", 90.0), "CloneTimeout", "clone"),
         (lambda w: setattr(w.vsphere, "boots", False), "NeverBooted", "verify"),
         (lambda w: setattr(w, "healthy", False), "Unhealthy", "verify"),
         (lambda w: setattr(w, "comes_up", False), "JoinTimeout", "join"),
@@ -93,7 +93,7 @@ async def test_the_big_ip_is_away_for_the_whole_join_and_comes_back() -> None:
     assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "JoinTimeout")
     assert "503" in answer.message
     rollback = asyncio.ensure_future(world.step("rollback", ref, build))
-    await asyncio.sleep(120)
+    await asyncio.sleep(30)
     assert not rollback.done()
     (event,) = await world.events()
     assert event.status.phase == EventPhase.ROLLING_BACK

@@ -72,13 +72,13 @@ async def test_drains_leaves_is_destroyed_rests_in_this_order() -> None:
 
 
 async def test_the_drain_has_an_end() -> None:
-    world = await serving()
+    world = await serving(lambda body: body["spec"].update(timeouts={"drain": "40s"}))
     world.bigip.connections[MEMBER] = 3
     (vmi,) = await world.instances()
     await world.delete(vmi)
-    await asyncio.sleep(295)
+    await asyncio.sleep(38)
     assert world.members() == [MEMBER]
-    await asyncio.sleep(20)
+    await asyncio.sleep(10)
     assert world.members() == [] and world.vsphere.vms == {}
     await world.stop()
 
@@ -126,7 +126,7 @@ async def test_what_is_away_holds_the_clean_up_until_it_is_back(system: str) -> 
     else:
         world.vsphere.error = away
     await world.delete((await world.instances())[0])
-    await asyncio.sleep(600)
+    await asyncio.sleep(90)
     assert len(await world.instances()) == 1 and len(world.vsphere.vms) == 1
     assert (await world.leases())[0].status.phase == LeasePhase.LEASED
     world.bigip.heal()
@@ -226,7 +226,7 @@ async def test_a_removal_that_waits_says_for_what() -> None:
     ready = next(c for c in policy.status.conditions if c.type == "Ready")
     assert (ready.status.value, ready.reason) == ("Unknown", "Unreachable") and ready.message.startswith("being removed: ")
     writes = len(world.effects.calls)
-    await asyncio.sleep(300)
+    await asyncio.sleep(70)
     assert len(world.effects.calls) == writes
     world.jenkins.heal()
     await gone(world, AutoscalingPolicy)
