@@ -23,6 +23,10 @@ from vmscaler.settings import Settings
 # Liveness: this many resync periods without one that ended, and no less than two minutes.
 MISSED_RESYNCS = 5
 
+# Seconds for which a connection may stand with no whole request on it (the library's default is an hour): whoever reaches the port could
+# else take all file descriptors, and with them the operator's way to the API server.
+IDLE = 30.0
+
 log = structlog.get_logger()
 
 
@@ -100,7 +104,7 @@ async def _watch(parts: Assembly) -> None:
 async def _serve(
     stack: contextlib.AsyncExitStack, app: web.Application, host: str, port: int, ssl_context: ssl.SSLContext | None = None
 ) -> None:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, keepalive_timeout=IDLE)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
