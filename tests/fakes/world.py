@@ -392,15 +392,15 @@ class World:
         policy = await self.policy()
         return next(((c.status.value, c.reason) for c in policy.status.conditions if c.type == type_), ("", ""))
 
-    async def until(self, what: str, look: Callable[[], Awaitable[object]], seconds: float = 600.0) -> None:
-        """Wait for a condition, on virtual time; a crashed operator is started anew."""
+    async def until(self, what: str, look: Callable[[], Awaitable[object]], seconds: float = 600.0, *, pause: float = 0.25) -> None:
+        """Wait for a condition, looking each `pause` seconds; a crashed operator is started anew."""
         deadline = asyncio.get_running_loop().time() + seconds
         while not await look():
             assert asyncio.get_running_loop().time() < deadline, f"{what}: not within {seconds} s"
             if self.effects.dead.is_set():
                 self.crashes += 1
                 await self.restart()
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(pause)
 
     async def ready(self) -> None:
         """The policy is provisioned."""
