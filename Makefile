@@ -29,7 +29,7 @@ demo-stop: $(STAMP) ## stop the data centre that `make demo KEEP=1` left running
 	@$(BIN)/python -m lab stop
 
 test: lint types check-generated $(STAMP) ## everything: lint, types, import contracts, generated files, unit, flows, contract, e2e
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 --dist worksteal tests/unit
 	$(BIN)/pytest -n 2 --dist loadgroup tests/flows tests/contract tests/e2e
 
 lint: $(STAMP) ## ruff and the import contracts

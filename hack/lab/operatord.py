@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lab.process import die_with_parent
 from vmscaler import settings
@@ -85,9 +85,27 @@ def operate() -> None:
     journal = os.environ.get("LAB_JOURNAL")
     wrappers = Wrappers(effects=lambda inner: Crashing(inner, int(number or 0), when, Path(journal) if journal else None))
     try:
-        asyncio.run(run(chosen, wrappers))
+        asyncio.run(_run(chosen, wrappers))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+async def _run(chosen: settings.Settings, wrappers: Wrappers) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_tasks)
+    await run(chosen, wrappers)
+
+
+def _tell_tasks() -> None:
+    """SIGUSR1: what each task waits for, to stderr; for a test that sees nothing happen."""
+    for task in asyncio.all_tasks():
+        print(f"-- {task.get_name()}", file=sys.stderr)
+        task.print_stack(limit=6, file=sys.stderr)
+        inner: Any = task.get_coro()
+        while inner is not None and (inner := getattr(inner, "cr_await", None)) is not None:
+            frame = getattr(inner, "cr_frame", None)
+            where = f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}" if frame else repr(inner)
+            print(f"     awaits {where}", file=sys.stderr)
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ async def apply_crds(cluster: ControlPlane) -> None:
     await cluster.apply(ROOT / "crds")
     names = [f"crd/{kind.PLURAL}.{GROUP}" for kind in KINDS]
     await cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    # kubectl keeps what it discovered before the kinds were there.
+    shown = await cluster.kubectl("api-resources", "--cached=false", f"--api-group={GROUP}", "-o", "name")
+    assert len(shown.split()) == len(KINDS), shown
     _applied.add(cluster.server)
 
 

@@ -20,6 +20,8 @@ VOLATILE = {
     *("tokenUuid", "crumb", "average", "availablePhysicalMemory", "availableSwapSpace", "totalPhysicalMemory"),
     *("totalSwapSpace", "size", "threshold", "totalSize", "warningThreshold"),
 }
+# The traces of a pipe's two shells, one in the middle of the other: "+ + env+ <newline>sort".
+_MIXED = re.compile(r"^\+ \+ (\w+)\+ ?\n(\w+)\n", re.MULTILINE)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -109,7 +111,7 @@ def _value(key: str, text: str) -> str:
 
 def console_differences(want: str, have: str) -> list[str]:
     """The order of lines between two `[Pipeline]` lines is not compared: a shell's pipe writes its trace in any order."""
-    a, b = (_blocks(_UUID.sub("UUID", text)) for text in (want, have))
+    a, b = (_blocks(_MIXED.sub(r"+ \1\n+ \2\n", _UUID.sub("UUID", text))) for text in (want, have))
     pairs = [(x, y) for x, y in zip(a, b, strict=False) if _words(x) != _words(y)]
     found = [line for x, y in pairs for line in _changed(x, y, "console")]
     return [*found, f"console: {len(a)} blocks -> {len(b)}"] if len(a) != len(b) else found

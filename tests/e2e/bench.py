@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -57,7 +59,11 @@ class Bench:
             if last:
                 return last
             await asyncio.sleep(0.25)
-        tail = self.dc.operator.tail(25) if self.dc.operator else ""
+        tail = ""
+        if self.dc.operator is not None and self.dc.operator.running:
+            os.kill(self.dc.operator.pid, signal.SIGUSR1)  # what its tasks wait for
+            await asyncio.sleep(0.5)
+            tail = self.dc.operator.tail(150)
         raise AssertionError(f"not seen within {deadline:.0f} s: {what}; last: {last}\n{tail}")
 
     async def api(self, method: str, path: str) -> Json | None:
@@ -102,11 +108,17 @@ class Bench:
     async def ready(self, policy: str, deadline: float = 60.0) -> None:
         """Wait until the policy is Ready."""
 
+        seen: list[Json] = []
+
         async def look() -> bool:
             condition = await self.condition("asp", policy, "Ready")
+            seen[:] = [condition or {}]
             return condition is not None and condition["status"] == "True"
 
-        await self.until(f"policy {policy} Ready", look, deadline)
+        try:
+            await self.until(f"policy {policy} Ready", look, deadline)
+        except AssertionError as error:
+            raise AssertionError(f"{seen}: {error}") from None
 
     async def alert(self, policy: str, *, firing: bool = True) -> None:
         """An alert of the policy, as Prometheus would send it, straight to Alertmanager; or its end."""

@@ -49,6 +49,9 @@ async def test_load_makes_a_vm_and_the_alert_resolves(bench: Bench) -> None:
     assert len(await bench.events("web")) == 1
     await _columns_fit(bench)
     await _nothing_of_peoples_files_changed(bench)
+    # Its range is the whole network's: younger policies of other tests would overlap it.
+    await bench.dc.cluster.kubectl("delete", "asp", "web", "-n", "acme", "--timeout=60s")
+    await bench.dc.cluster.kubectl("delete", "vmi", instance, "-n", "acme", "--timeout=60s")
 
 
 async def _scraped(bench: Bench) -> Any:
