@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from lab import controlplane, vcenter
 from lab.controlplane import ControlPlane
@@ -54,6 +55,13 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 async def _built(name: str) -> None:
     await BUILDS[name]()
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A test that quiets the log quiets no other's."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

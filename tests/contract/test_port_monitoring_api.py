@@ -60,6 +60,8 @@ class Suite:
 
     async def test_groups_and_targets(self, bench: Bench) -> None:
         assert [group.rpartition(";")[2] for group in await bench.prometheus.rule_groups()] == ["platform"]
+        # A Prometheus that has just loaded its file discovers its targets a moment later.
+        await eventually(lambda: bench.prometheus.targets_up("acme-web"), "targets")
         assert set(await bench.prometheus.targets_up("acme-web")) == {f"{vm}:9100" for vm in VMS}
         assert await bench.prometheus.targets_up("no-such-job") == {}
 
