@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from tests.fakes.world import POOL, START, World
@@ -12,6 +13,7 @@ from vmscaler.api.scaleevent import ActionState, EventPhase
 from vmscaler.api.vminstance import InstancePhase
 from vmscaler.decide import actions
 from vmscaler.flows.steps import Outcome
+from vmscaler.ports.monitoring import FiringAlert
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -99,18 +101,28 @@ async def test_each_step_asked_again_does_nothing_more() -> None:
     await world.stop()
 
 
-async def test_two_builds_race_and_one_wins() -> None:
+async def test_builds_race_and_one_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await World.make()
     await world.start()
     await world.ready()
     world.fires()
+    plain = world.alertmanager.firing
+
+    async def slow(matchers: Mapping[str, str]) -> list[FiringAlert]:
+        await asyncio.sleep(1.0)  # all have read the policy before the first writes it
+        return await plain(matchers)
+
+    monkeypatch.setattr(world.alertmanager, "firing", slow)
     ref = await world.ref()
     builds = [await world.build_ref(number) for number in range(1, 6)]
     answers = await asyncio.gather(*(world.step("claim", ref, build) for build in builds))
     states = [answer.state for answer in answers if isinstance(answer, Outcome)]
     assert sorted(states) == ["refused"] * 4 + ["succeeded"]
     assert {answer.reason for answer in answers if isinstance(answer, Outcome) and answer.state == "refused"} == {"AlreadyRunning"}
-    assert len(await world.events()) == 1
+    (event,) = await world.events()
+    claim = (await world.policy()).status.claim
+    assert claim is not None and claim.active is not None and claim.sequence == 1 and claim.active.event == event.metadata.name
+    assert claim.active.build.number == event.spec.build.number
     await world.stop()
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from tests.fakes.world import POOL, World
 
-from vmscaler.api.iplease import LeasePhase
+from vmscaler.api.iplease import IpLease, LeasePhase
 from vmscaler.api.meta import Json
 from vmscaler.api.scaleevent import EventPhase, ScaleOutEvent
 from vmscaler.api.site import Site
+from vmscaler.flows.settle import fail, succeed
 from vmscaler.flows.steps import Outcome
 from vmscaler.ports.bigip import SYSTEM
-from vmscaler.ports.errors import Rejected, Retryable
+from vmscaler.ports.errors import Conflict, Rejected, Retryable
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -280,6 +281,73 @@ async def test_addresses_in_use_are_skipped() -> None:
     shown = "\n".join(world.said)
     assert "192.0.2.100 is in use by a listener on TCP port 22" in shown and "192.0.2.101 is in use by a host" in shown
     assert "somebodys-vm" in shown
+    await world.stop()
+
+
+async def test_an_address_that_somebody_takes_meanwhile_is_skipped() -> None:
+    world = await about_to()
+    ref, build = await world.ref(), await world.build_ref(1)
+    holder = {"namespace": "acme", "name": "other", "uid": "uid-other"}
+    spec = {"siteRef": {"name": "default"}, "network": "frontend", "address": "192.0.2.100", "holder": holder}
+    # It is in no list yet, as one is that is made between the look and the try.
+    await world.apply(IpLease, {"metadata": {"name": "default.frontend.192.0.2.100"}, "spec": spec})
+    await world.step("claim", ref, build)
+    await world.step("allocate", ref, build)
+    assert [v.status.address for v in await world.instances()] == ["192.0.2.101"]
+    await world.stop()
+
+
+async def test_a_claim_without_its_event_is_settled_when_the_policy_goes() -> None:
+    """The operator died between the two, and the build that holds the claim comes back after the policy's deletion."""
+    world = await about_to()
+    ref, build = await world.ref(), await world.build_ref(1)
+    assert world.operator is not None
+    world.effects.crash_at, world.effects.crash_after = len(world.effects.calls) + 1, True
+    await world.operator.runner.poll("claim", ref, build, {}, after=0, wait=5.0)
+    assert await world.events() == [] and (await world.policy()).status.claim.active is not None  # type: ignore[union-attr]
+    await world.stop()
+    await world.delete(await world.policy())
+    await world.start()
+    claiming = asyncio.ensure_future(world.step("claim", ref, build))
+    await world.quiet()
+    await claiming
+    (event,) = await world.events()
+    assert (event.status.phase, event.status.reason) == (EventPhase.FAILED, "PolicyDeleted")
+    assert not [key for key in world.kube.objects if key[0] == "AutoscalingPolicy"] and await world.instances() == []
+    answer = await world.step("allocate", ref, build)
+    assert not (isinstance(answer, Outcome) and answer.state == "succeeded") and await world.instances() == []
+    await world.stop()
+
+
+async def test_an_event_that_rolls_back_cannot_succeed_and_one_that_succeeded_cannot_fail() -> None:
+    world = await about_to()
+    operator = world.operator
+    assert operator is not None
+    await world.step("claim", await world.ref(), await world.build_ref(1))
+    (running,) = await world.events()
+    rolling = await fail(operator.ctx, running, stage="claim", reason="Sample", message="x")
+    assert rolling.status.phase == EventPhase.ROLLING_BACK
+    for event in (running, rolling):
+        with pytest.raises(Conflict):
+            await succeed(operator.ctx, event)
+    assert (await fail(operator.ctx, running, stage="join", reason="Another", message="y")).status.reason == "Sample"
+    await failed(world, "Sample", "claim", leases=0)
+
+    world = await about_to()
+    operator = world.operator
+    assert operator is not None
+    await world.step("claim", await world.ref(), await world.build_ref(1))
+    (running,) = await world.events()
+    plain = world.kube.get
+
+    async def then_it_succeeds(kind: Any, name: str, namespace: str | None = None) -> Any:
+        found = await plain(kind, name, namespace)
+        world.kube.get = plain  # type: ignore[method-assign]
+        await succeed(operator.ctx, found)
+        return found
+
+    world.kube.get = then_it_succeeds  # type: ignore[method-assign, assignment]
+    assert (await fail(operator.ctx, running, stage="join", reason="Late", message="x")).status.phase == EventPhase.SUCCEEDED
     await world.stop()
 
 
