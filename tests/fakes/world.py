@@ -18,11 +18,10 @@ import contextlib
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from ruamel.yaml import YAML
@@ -32,8 +31,9 @@ from tests.fakes.jenkins import FakeJenkins
 from tests.fakes.job_inputs import JENKINS, PEM
 from tests.fakes.kube import FakeKube
 from tests.fakes.monitoring_api import FakeAlertmanagerApi, FakePrometheusApi, alert
-from tests.fakes.monitoring_hosts import ALERTMANAGER_YML, PROMETHEUS_YML, FakeMonitoringHosts
 from tests.fakes.probe import FakeProbe
+from tests.fakes.world_seam import START as START
+from tests.fakes.world_seam import Crash, Hosts, LoopClock, WorldEffects, without_crashes
 
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, BuildRef
 from vmscaler.api.iplease import IpLease
@@ -49,75 +49,15 @@ from vmscaler.flows.runner import StepRunner
 from vmscaler.flows.steps import Outcome
 from vmscaler.flows.workqueue import WorkQueue
 from vmscaler.ports.errors import OutsideError, Retryable
-from vmscaler.ports.monitoring import Route
 from vmscaler.ports.systems import Systems
 from vmscaler.ports.vsphere import TemplateInfo
 
 T = TypeVar("T")
 SAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "samples"
-START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 POOL = "/Common/pool-web"
 RESYNC = 60.0
 STAGES = ("claim", "allocate", "clone", "verify", "join", "finish")
 KINDS = {kind.KIND.lower(): kind for kind in (Site, VmTemplate, AutoscalingPolicy, ScaleOutEvent, VmInstance, IpLease)}
-
-
-class Crash(BaseException):
-    """The operator's process is gone."""
-
-
-class LoopClock:
-    """Wall-clock time that goes with the loop's own."""
-
-    def __init__(self) -> None:
-        self._zero = asyncio.get_running_loop().time()
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=asyncio.get_running_loop().time() - self._zero)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-@dataclass
-class WorldEffects:
-    """Passes every write on, counts it, tells the "watch", and ends the process at one of them."""
-
-    calls: list[tuple[str, str, str]] = field(default_factory=list)
-    crash_at: int | None = None
-    crash_after: bool = False
-    dead: asyncio.Event = field(default_factory=asyncio.Event)
-    watch: Callable[[str, str], None] = lambda operation, target: None
-    people: bool = False
-    """Somebody else writes: not counted, and nobody dies of it."""
-
-    async def write(self, system: str, operation: str, target: str, call: Callable[[], Awaitable[T]]) -> T:
-        if self.people:
-            result = await call()
-            self.watch(operation, target)
-            return result
-        if self.dead.is_set():
-            raise Crash
-        self.calls.append((system, operation, target))
-        dying = self.crash_at is not None and len(self.calls) == self.crash_at
-        if dying and not self.crash_after:
-            self.dead.set()
-            raise Crash
-        result = await call()
-        if dying:
-            self.dead.set()
-            raise Crash
-        if system == "kubernetes":
-            self.watch(operation, target)
-        return result
-
-    @property
-    def operations(self) -> list[str]:
-        return [f"{system} {operation}" for system, operation, _ in self.calls]
-
-    def external(self) -> list[str]:
-        """The writes that do not go to Kubernetes."""
-        return [f"{system} {operation} {target}" for system, operation, target in self.calls if system != "kubernetes"]
 
 
 @dataclass
@@ -130,31 +70,13 @@ class Operator:
     background: tuple[asyncio.Task[None], ...]
 
 
-class Hosts(FakeMonitoringHosts):
-    """Splices each content once: parsing people's YAML anew for every look is most of what a test of the flows would cost."""
-
-    _known: ClassVar[dict[tuple[bytes, str], bytes]] = {}
-
-    async def put_route(self, route: Route) -> None:
-        before = self.files[ALERTMANAGER_YML]
-        if self.loaded[ALERTMANAGER_YML] != before or self._known.get((before, repr(route))) != before or self.down or self.untrusted:
-            await super().put_route(route)
-            self._known[(before, repr(route))] = self.files[ALERTMANAGER_YML]
-
-    def _entries(self) -> bytes:
-        before = self.files[PROMETHEUS_YML]
-        if (before, "") not in self._known:
-            self._known[(before, "")] = super()._entries()
-        return self._known[(before, "")]
-
-
 class World:
     """See the module."""
 
     def __init__(self) -> None:
         # Thousands of reconciles: what they say to a log that nobody reads is half of the time.
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-        asyncio.get_running_loop().set_exception_handler(_without_crashes)
+        asyncio.get_running_loop().set_exception_handler(without_crashes)
         self.clock = LoopClock()
         self.effects = WorldEffects()
         self.kube = FakeKube(self.effects, self.clock.now)
@@ -434,8 +356,3 @@ def sample(file: str, change: Callable[[Json], None] = lambda body: None) -> Jso
     body: Json = YAML(typ="safe").load((SAMPLES / f"{file}.yaml").read_text())
     change(body)
     return body
-
-
-def _without_crashes(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    if not isinstance(context.get("exception"), Crash):
-        loop.default_exception_handler(context)

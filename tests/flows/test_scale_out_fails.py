@@ -8,52 +8,17 @@ from typing import Any
 
 import pytest
 from tests.fakes.world import POOL, World
+from tests.flows.failing import about_to, failed
 
-from vmscaler.api.iplease import IpLease, LeasePhase
+from vmscaler.api.iplease import IpLease
 from vmscaler.api.meta import Json
-from vmscaler.api.scaleevent import EventPhase, ScaleOutEvent
+from vmscaler.api.scaleevent import EventPhase
 from vmscaler.api.site import Site
-from vmscaler.flows.settle import fail, succeed
 from vmscaler.flows.steps import Outcome
 from vmscaler.ports.bigip import SYSTEM
-from vmscaler.ports.errors import Conflict, Rejected, Retryable
+from vmscaler.ports.errors import Rejected, Retryable
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
-
-
-def impatient(policy: Json) -> None:
-    policy["spec"]["timeouts"] = {"clone": "60s", "boot": "60s", "health": "30s", "member": "30s", "drain": "30s"}
-
-
-async def about_to(world: World | None = None) -> World:
-    world = world or await World.make(policy=impatient)
-    await world.start()
-    await world.ready()
-    world.fires()
-    return world
-
-
-async def failed(world: World, reason: str, stage: str, *, leases: int) -> ScaleOutEvent:
-    """The one event is Failed for this, and nothing is left."""
-    await world.quiet()
-    (event,) = await world.events()
-    assert (event.status.phase, event.status.reason, event.status.failed_stage) == (EventPhase.FAILED, reason, stage), event.status
-    assert event.status.message and event.status.duration and event.status.finished_at
-    assert event.status.rollback is not None and event.status.rollback.finished_at is not None
-    assert not [a for a in event.status.actions if a.state.value == "Started" and a.name not in ("probe",)] or stage == "aborted"
-    assert await world.instances() == [] and world.vsphere.vms == {} and world.members() == [] and world.nodes() == set()
-    found = await world.leases()
-    assert [lease.status.phase for lease in found] == [LeasePhase.QUARANTINED] * leases
-    claim = (await world.policy()).status.claim
-    assert claim is not None and claim.active is None and claim.failures == 1
-    assert claim.cooldown_reason == "Failure" and claim.cooldown_until is not None
-    policy = await world.policy()
-    assert policy.status.instances is not None and policy.status.instances.ours == 0
-    # The address rests, then it is free again.
-    await asyncio.sleep(700)
-    assert await world.leases() == []
-    await world.stop()
-    return event
 
 
 async def test_no_address_is_free() -> None:
@@ -113,94 +78,6 @@ async def test_an_answer_lost_after_the_member_was_made() -> None:
     assert all(getattr(answer, "state", "") == "succeeded" for answer in answers)
     assert world.members() == ["192.0.2.100:8080"]
     await world.stop()
-
-
-@pytest.mark.parametrize("stage", ["claim", "allocate", "clone", "verify", "join"])
-async def test_a_build_is_aborted_while_a_stage_runs(stage: str) -> None:
-    """The rollback begins while the stage acts: nothing of it acts after that."""
-    world = await about_to()
-    ref, build = await world.ref(), await world.build_ref(1)
-    for step in ("claim", "allocate", "clone", "verify", "join"):
-        if step == stage:
-            break
-        await world.step(step, ref, build)
-    if stage == "join":
-        world.comes_up = False
-        world.bigip.health["192.0.2.100:8080"] = "down"
-    running = asyncio.ensure_future(world.step(stage, ref, build))
-    if stage in ("clone", "verify", "join"):
-        await asyncio.sleep(1.2)  # in the midst of it
-    else:
-        for _ in range(5):
-            await asyncio.sleep(0)
-    done = await world.step("rollback", ref, build)
-    assert isinstance(done, Outcome) and done.state == "succeeded", done
-    stopped = await running
-    events = await world.events()
-    if not events:
-        assert stage == "claim"
-    else:
-        await world.quiet()
-        assert events[0].status.phase == EventPhase.FAILED
-    assert getattr(stopped, "state", "") == "failed" or stage in ("claim", "allocate")
-    later = await world.step("finish", ref, build)
-    assert getattr(later, "state", "") == "failed"
-    await asyncio.sleep(1000)
-    assert await world.instances() == [] and world.vsphere.vms == {} and world.members() == [] and await world.leases() == []
-    claim = (await world.policy()).status.claim
-    assert claim is None or claim.active is None
-    await world.stop()
-
-
-async def test_rollback_of_a_build_that_had_begun_nothing_and_a_claim_that_comes_late() -> None:
-    world = await about_to()
-    ref, build = await world.ref(), await world.build_ref(1)
-    answer = await world.step("rollback", ref, build)
-    assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("succeeded", "NothingToRollBack")
-    late = await world.step("claim", ref, build)
-    assert isinstance(late, Outcome) and late.state == "failed"
-    assert await world.events() == []
-    await world.stop()
-
-
-async def test_rollback_after_success_keeps_the_instance() -> None:
-    world = await about_to()
-    await world.build(1)
-    answer = await world.step("rollback", await world.ref(), await world.build_ref(1))
-    assert isinstance(answer, Outcome) and answer.reason == "NothingToRollBack"
-    await world.quiet()
-    assert len(await world.instances()) == 1 and world.members() == ["192.0.2.100:8080"]
-    assert (await world.events())[0].status.phase == EventPhase.SUCCEEDED
-    await world.stop()
-
-
-async def test_somebody_deletes_the_instance_while_its_clone_runs() -> None:
-    world = await about_to()
-    ref, build = await world.ref(), await world.build_ref(1)
-    await world.step("claim", ref, build)
-    await world.step("allocate", ref, build)
-    cloning = asyncio.ensure_future(world.step("clone", ref, build))
-    await asyncio.sleep(1.0)
-    await world.delete((await world.instances())[0])
-    answer = await cloning
-    assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "InstanceDeleted")
-    await failed(world, "InstanceDeleted", "clone", leases=1)
-    assert len(world.vsphere.orders) == 1
-
-
-async def test_somebody_deletes_the_instance_while_it_joins() -> None:
-    world = await about_to()
-    ref, build = await world.ref(), await world.build_ref(1)
-    for step in ("claim", "allocate", "clone", "verify"):
-        await world.step(step, ref, build)
-    world.bigip.health["192.0.2.100:8080"] = "down"
-    joining = asyncio.ensure_future(world.step("join", ref, build))
-    await asyncio.sleep(3.0)
-    assert world.members()
-    await world.delete((await world.instances())[0])
-    answer = await joining
-    assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "InstanceDeleted")
-    await failed(world, "InstanceDeleted", "join", leases=1)
 
 
 async def test_a_vm_of_that_name_that_is_not_ours_is_left_alone() -> None:
@@ -295,89 +172,6 @@ async def test_an_address_that_somebody_takes_meanwhile_is_skipped() -> None:
     await world.step("allocate", ref, build)
     assert [v.status.address for v in await world.instances()] == ["192.0.2.101"]
     await world.stop()
-
-
-async def test_a_claim_without_its_event_is_settled_when_the_policy_goes() -> None:
-    """The operator died between the two, and the build that holds the claim comes back after the policy's deletion."""
-    world = await about_to()
-    ref, build = await world.ref(), await world.build_ref(1)
-    assert world.operator is not None
-    world.effects.crash_at, world.effects.crash_after = len(world.effects.calls) + 1, True
-    await world.operator.runner.poll("claim", ref, build, {}, after=0, wait=5.0)
-    assert await world.events() == [] and (await world.policy()).status.claim.active is not None  # type: ignore[union-attr]
-    await world.stop()
-    await world.delete(await world.policy())
-    await world.start()
-    claiming = asyncio.ensure_future(world.step("claim", ref, build))
-    await world.quiet()
-    await claiming
-    (event,) = await world.events()
-    assert (event.status.phase, event.status.reason) == (EventPhase.FAILED, "PolicyDeleted")
-    assert not [key for key in world.kube.objects if key[0] == "AutoscalingPolicy"] and await world.instances() == []
-    answer = await world.step("allocate", ref, build)
-    assert not (isinstance(answer, Outcome) and answer.state == "succeeded") and await world.instances() == []
-    await world.stop()
-
-
-async def test_an_event_that_rolls_back_cannot_succeed_and_one_that_succeeded_cannot_fail() -> None:
-    world = await about_to()
-    operator = world.operator
-    assert operator is not None
-    await world.step("claim", await world.ref(), await world.build_ref(1))
-    (running,) = await world.events()
-    rolling = await fail(operator.ctx, running, stage="claim", reason="Sample", message="x")
-    assert rolling.status.phase == EventPhase.ROLLING_BACK
-    for event in (running, rolling):
-        with pytest.raises(Conflict):
-            await succeed(operator.ctx, event)
-    assert (await fail(operator.ctx, running, stage="join", reason="Another", message="y")).status.reason == "Sample"
-    await failed(world, "Sample", "claim", leases=0)
-
-    world = await about_to()
-    operator = world.operator
-    assert operator is not None
-    await world.step("claim", await world.ref(), await world.build_ref(1))
-    (running,) = await world.events()
-    plain = world.kube.get
-
-    async def then_it_succeeds(kind: Any, name: str, namespace: str | None = None) -> Any:
-        found = await plain(kind, name, namespace)
-        world.kube.get = plain  # type: ignore[method-assign]
-        await succeed(operator.ctx, found)
-        return found
-
-    world.kube.get = then_it_succeeds  # type: ignore[method-assign, assignment]
-    assert (await fail(operator.ctx, running, stage="join", reason="Late", message="x")).status.phase == EventPhase.SUCCEEDED
-    await world.stop()
-
-
-async def test_a_policy_deleted_during_a_run_is_settled_first() -> None:
-    for stage in ("claim", "clone", "join"):
-        world = await about_to()
-        ref, build = await world.ref(), await world.build_ref(1)
-        for step in ("claim", "allocate", "clone", "verify", "join"):
-            if step == stage:
-                break
-            await world.step(step, ref, build)
-        if stage == "join":
-            world.bigip.health["192.0.2.100:8080"] = "down"
-        running = asyncio.ensure_future(world.step(stage, ref, build))
-        await asyncio.sleep(2.0)
-        await world.delete(await world.policy())
-
-        async def gone(world: World = world) -> bool:
-            return not any(kind == "AutoscalingPolicy" for kind, _, _ in world.kube.objects)
-
-        await world.until("the policy is gone", gone)
-        answer = await running
-        assert stage == "claim" or getattr(answer, "state", "") == "failed"
-        (event,) = await world.events()
-        assert (event.status.phase, event.status.reason) == (EventPhase.FAILED, "PolicyDeleted")
-        assert await world.instances() == [] and world.vsphere.vms == {} and world.members() == [] and world.jenkins.jobs == {}
-        assert not [path for path in world.hosts.files if "acme.web" in path]
-        rollback = await world.step("rollback", ref, build)  # the build's own, when it is told
-        assert getattr(rollback, "state", "") == "succeeded"
-        await world.stop()
 
 
 async def test_a_site_in_use_cannot_go() -> None:
