@@ -1,6 +1,7 @@
 """`python -m lab.operatord`: `vmscaler run` as a host process of the lab: it dies with its parent, and can be made to die at a write.
 
-LAB_CRASH names the fault: `N:before` or `N:after` the Nth external write (counted from 1) ends the process with SIGKILL. The wrapper goes
+LAB_CRASH names the fault: `N:before` or `N:after` the Nth external write (counted from 1) ends the process with SIGKILL;
+`N:each` by turns, before a write's first try and after its second, as the journal (LAB_JOURNAL) counts them. The wrapper goes
 round the product's effects seam from outside; the product knows nothing of it. Each write is told on stderr by the product itself.
 """
 
@@ -37,12 +38,20 @@ class Crashing:
         self._count += 1
         number = self._count
         self._note(number, system, operation, target)
-        if number == self._at and self._when == "before":
+        when = self._when
+        if when == "each":
+            when = "before" if self._times(system, operation, target) % 2 else "after"
+        if number == self._at and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         answer = await self._inner.write(system, operation, target, call)
-        if number == self._at and self._when == "after":
+        if number == self._at and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
+
+    def _times(self, system: str, operation: str, target: str) -> int:
+        """How often this write was tried so far, by all processes that kept this journal, this try among them."""
+        lines = self._journal.read_text().splitlines() if self._journal is not None else []
+        return sum(1 for line in lines if json.loads(line)[1:] == [system, operation, target])
 
     def _note(self, number: int, system: str, operation: str, target: str) -> None:
         if self._journal is not None:

@@ -31,10 +31,10 @@ async def test_killed_before_and_after_each_write(bench: Bench) -> None:
     deaths: list[str] = []
     async with ForkServer(operator) as server:
         await bench.alert("k-one")
-        for number in range(MOST_DEATHS):
+        for _ in range(MOST_DEATHS):
             # A person who knows that the old process is dead need not wait for its Lease to run out.
             await bench.api("DELETE", "/apis/coordination.k8s.io/v1/namespaces/vmscaler-system/leases/vmscaler-operator")
-            pid = await server.born("1:after" if number % 2 else "1:before")
+            pid = await server.born("1:each")
             end = asyncio.create_task(server.dead())
             over = asyncio.create_task(_over(bench))
             await asyncio.wait({end, over}, timeout=90, return_when=asyncio.FIRST_COMPLETED)
