@@ -353,6 +353,7 @@ async def test_mode_and_owner_stay_and_backups_are_bounded(lab: Monitoring) -> N
             backups = sorted(path.parent.glob(".*vmscaler-backup*"))
             assert len(backups) == 5
             assert all(stat.S_IMODE(backup.stat().st_mode) == 0o640 for backup in backups)
+            assert any(b"# edit 4\n" in backup.read_bytes() and b"# edit 5\n" not in backup.read_bytes() for backup in backups)
             assert not list(path.parent.glob(".*vmscaler-staged*"))
     finally:
         path.chmod(0o644)

@@ -179,11 +179,15 @@ class Editor:
         if old is None or self._written.get(change.path) == digest(old.content):
             return
         time = datetime.fromtimestamp(old.modified, UTC).strftime("%Y%m%dT%H%M%SZ")
-        backup = _hidden(change.path, f"{_BACKUP}-{time}-{digest(old.content)[:8]}")
         folder, begin = posixpath.split(_hidden(change.path, _BACKUP))
-        kept = [name for name in await self.files.names(folder) if name.startswith(begin + "-")]
-        if posixpath.basename(backup) in kept:
+        kept = sorted(name for name in await self.files.names(folder) if name.startswith(begin + "-"))
+        same_second = [name for name in kept if name.startswith(f"{begin}-{time}-")]
+        mark = digest(old.content)[:8]
+        if any(name.endswith(f"-{mark}") for name in same_second):
             return
+        # SFTP tells whole seconds: versions of one second are numbered, so that the oldest one is the first to go.
+        number = int(same_second[-1].split("-")[-2]) + 1 if same_second else 0
+        backup = _hidden(change.path, f"{_BACKUP}-{time}-{number:04d}-{mark}")
 
         async def keep() -> None:
             await self.files.write_new(backup, old.content, old.owner)
