@@ -39,15 +39,15 @@ ELSEWHERE = {
     "e11-py #1": "its Python script is not in the recordings; test_lab_jenkins_proven.py has one that does the same",
     "e4b #4": "the recording is cut in the middle of a value",
 }
-# (trial, pattern of the difference, reason)
+# (trial, pattern of the lines that differ, reason)
 DIFFERENCES = [
     (
         "e4b #7",
-        r"^console: [+-] ( +.){8,}",
+        r"^(?: +.){8,}$",
         "the value holds JENKINS_HOME, which is another folder here, and od prints it letter by letter",
     ),
-    ("e5-O #1", r"^console: [+-] \[\$\{UPL\}\]", "the same, with each letter moved by tr"),
-    ("e5-ign #1", r"^console: [+-] After \d+s process did not stop$", "the wait is a twentieth"),
+    ("e5-O #1", r"^\[\$\{UPL\}\].*$", "the same, with each letter moved by tr"),
+    ("e5-ign #1", r"^After \d+s process did not stop$", "the wait is a twentieth"),
 ]
 _HOOK = {"status": "firing", "commonLabels": {"service": "web"}}
 _EVIL = {
@@ -176,6 +176,10 @@ def judge(lab: Lab, trial: dict[str, Any], name: str) -> list[str]:
         assert _OFFER in console
     # When it comes among the other lines, and whether a quicker stop still sees it, depends on how busy this machine is.
     wanted, console = (text.replace(_OFFER, "") for text in (wanted, console))
+    for _, pattern, _ in (d for d in DIFFERENCES if d[0] == trial["name"]):
+        lines = re.compile(pattern, re.MULTILINE)
+        assert lines.findall(wanted) != lines.findall(console), f"{trial['name']}: listed, but the lab now does as recorded: {pattern}"
+        wanted, console = (lines.sub("", text) for text in (wanted, console))
     found = [] if build["result"] == trial["build"]["result"] else [f"result: {trial['build']['result']} -> {build['result']}"]
     if build["description"] != description:
         found.append(f"description: {description} -> {build['description']}")
@@ -184,9 +188,6 @@ def judge(lab: Lab, trial: dict[str, Any], name: str) -> list[str]:
 
 async def test_each_recorded_trial_ends_as_there(lab: Lab) -> None:
     found = await asyncio.to_thread(run_trials, lab)
-    unlisted = [f for f in found if not any(d[0] == f[0] and re.search(d[1], f[1]) for d in DIFFERENCES)]
-    assert not unlisted, "\n".join(f"{name}: {text[:500]}" for name, text in unlisted)
-    stale = [d for d in DIFFERENCES if not any(d[0] == f[0] and re.search(d[1], f[1]) for f in found)]
-    assert not stale, f"listed, but the lab now does as recorded: {stale}"
+    assert not found, "\n".join(f"{name}: {text[:500]}" for name, text in found)
     names = {trial["name"] for trial in trials()}
     assert names >= REFUSED.keys() | ELSEWHERE.keys()
