@@ -46,12 +46,14 @@ async def unpacked(
     program: str,
     progress: Progress,
     *,
+    split_off: Sequence[str] = (),
     finish: Callable[[Path], None] = lambda tree: None,
 ) -> Path:
     """The folder into which `packages` are unpacked, made at the first call and kept in the cache under `group`.
 
-    `program` is a path in there (as "usr/sbin/sshd") whose missing shared libraries are fetched too; `finish`
-    is called on the new tree before it is put in place. Raises PackagesUnavailable."""
+    `program` is a path in there (as "usr/sbin/sshd") whose missing shared libraries are fetched too; `split_off` names packages
+    that only some releases have (others keep their files in `packages`); `finish` is called on the new tree before it is put
+    in place. Raises PackagesUnavailable."""
     name = distribution()
     if name is None:
         raise PackagesUnavailable("this machine has no apt to download packages with")
@@ -65,7 +67,7 @@ async def unpacked(
             return folder
         progress(f"downloading {', '.join(packages)} ({name}) and unpacking without installing, once")
         with tempfile.TemporaryDirectory(dir=home, prefix=".new-") as scratch:
-            tree = await _fetch(Path(scratch), packages, program)
+            tree = await _fetch(Path(scratch), packages, split_off, program)
             finish(tree)
             (tree / _DONE).write_text("\n".join(packages) + "\n")
             shutil.rmtree(folder, ignore_errors=True)
@@ -79,7 +81,7 @@ def library_path(folder: Path) -> str | None:
     return ":".join(sorted({str(found.parent) for found in folder.glob("**/lib*.so*")})) or None
 
 
-async def _fetch(scratch: Path, packages: Sequence[str], program: str) -> Path:
+async def _fetch(scratch: Path, packages: Sequence[str], split_off: Sequence[str], program: str) -> Path:
     tree, pool = scratch / "tree", scratch / "pool"
     tree.mkdir(mode=0o755)
     pool.mkdir()
@@ -93,6 +95,9 @@ async def _fetch(scratch: Path, packages: Sequence[str], program: str) -> Path:
                 raise
             options = await _private_lists()
             await _run("apt-get", *options, "download", *wanted, cwd=pool)
+        if not fetched and (there := [name for name in split_off if await _offered(name, options)]):
+            await _run("apt-get", *options, "download", *there, cwd=pool)
+            wanted += there
         for deb in pool.glob("*.deb"):
             await _run("dpkg", "-x", str(deb), str(tree))
             deb.unlink()
@@ -130,6 +135,12 @@ async def _missing_libraries(tree: Path, program: str, packages: Sequence[str], 
     if not missing:
         raise PackagesUnavailable(f"{program} of the distribution misses a library that no package named brings")
     return missing
+
+
+async def _offered(package: str, options: Sequence[str]) -> bool:
+    with contextlib.suppress(PackagesUnavailable):
+        return bool(await _run("apt-cache", *options, "show", "--no-all-versions", package))
+    return False
 
 
 async def _installed(package: str) -> bool:

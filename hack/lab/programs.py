@@ -73,7 +73,8 @@ async def monitoring_programs(progress: Progress = say, *, fetch: bool = True) -
     if not found and fetch:
         try:
             packages = ["prometheus", "prometheus-alertmanager"]
-            folder = await unpacked("monitoring", packages, "usr/bin/prometheus", progress, finish=_relocate)
+            # promtool has a package of its own since Prometheus 3 in Debian.
+            folder = await unpacked("monitoring", packages, "usr/bin/prometheus", progress, split_off=["promtool"], finish=_relocate)
         except PackagesUnavailable as error:
             raise PartError(
                 f"no Prometheus and Alertmanager here ({error}). Install them so that prometheus, promtool, alertmanager "
