@@ -85,10 +85,12 @@ func (i identity) create() error {
 	if err != nil {
 		return err
 	}
-	if err := writeCertificate(i.caFile(), ca, ca, caKey, caKey); err != nil {
+	// As issued, with its key identifier: the leaf must name it, or Python 3.13 and later refuse the leaf.
+	issuer, err := writeCertificate(i.caFile(), ca, ca, caKey, caKey)
+	if err != nil {
 		return err
 	}
-	if err := writeCertificate(i.certFile(), leaf, ca, leafKey, caKey); err != nil {
+	if _, err := writeCertificate(i.certFile(), leaf, issuer, leafKey, caKey); err != nil {
 		return err
 	}
 	// The CA's key is not kept: nothing else is ever to be signed with it.
@@ -119,12 +121,15 @@ func template(name string) *x509.Certificate {
 	}
 }
 
-func writeCertificate(file string, child, parent *x509.Certificate, childKey, parentKey *ecdsa.PrivateKey) error {
+func writeCertificate(file string, child, parent *x509.Certificate, childKey, parentKey *ecdsa.PrivateKey) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, child, parent, &childKey.PublicKey, parentKey)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
 }
 
 func writeKey(file string, key *ecdsa.PrivateKey) error {

@@ -17,7 +17,8 @@ from tests.fakes.job_inputs import INPUTS
 
 from lab.pki import Authority
 from vmscaler.adapters.jenkins import JenkinsClient, load_templates
-from vmscaler.adapters.jenkins.session import PinnedSession, pinned_context
+from vmscaler.adapters.jenkins.session import PinnedSession
+from vmscaler.adapters.tls import pinned_context
 from vmscaler.decide import job
 from vmscaler.ports.errors import OutsideError, Rejected, Retryable, Untrusted
 
@@ -88,7 +89,7 @@ def test_https_needs_a_usable_ca() -> None:
 
 
 async def test_the_pinned_ca_stays_the_only_one(lab: LabJenkins) -> None:
-    context = pinned_context(lab.authority.pem)
+    context = pinned_context(lab.authority.pem, "jenkins", "caBundle")
     with PinnedSession(lab.url, context, 2) as session:
         assert (await asyncio.to_thread(session.get, lab.url + "whoAmI/api/json", timeout=30)).status_code == 200
     assert context.verify_mode is ssl.CERT_REQUIRED

@@ -180,6 +180,7 @@ async def test_a_service_account_may_do_what_its_role_says(control_plane: Contro
 
 async def test_strangers_are_refused(control_plane: ControlPlane) -> None:
     trust = ssl.create_default_context(cadata=control_plane.ca)
+    trust.verify_flags |= ssl.VERIFY_X509_STRICT  # the default since Python 3.13
     async with aiohttp.ClientSession(control_plane.server, connector=aiohttp.TCPConnector(ssl=trust)) as session:
         for headers, status in (({}, 403), ({"Authorization": "Bearer no-such-token"}, 401)):
             async with session.get("/api/v1/secrets", headers=headers) as answer:

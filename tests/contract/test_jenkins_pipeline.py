@@ -19,7 +19,7 @@ from tests.contract.step_bench import STEP_CLIENT, TOKEN, Gateway, answer
 from tests.fakes.job_inputs import INPUTS, VALUES
 
 from vmscaler.adapters.jenkins import JenkinsClient
-from vmscaler.adapters.jenkins.session import pinned_context
+from vmscaler.adapters.tls import pinned_context
 from vmscaler.decide import job
 from vmscaler.ports.jenkins import BuildState
 
@@ -66,7 +66,7 @@ class Loop:
 
     async def _request(self, method: str, path: str) -> str:
         login = {"Authorization": aiohttp.encode_basic_auth(USER, API_TOKEN)}
-        context = pinned_context(self.lab.authority.pem)
+        context = pinned_context(self.lab.authority.pem, "jenkins", "caBundle")
         async with (
             aiohttp.ClientSession(headers=login) as session,
             session.request(method, self.lab.url + path, ssl=context, allow_redirects=False) as response,

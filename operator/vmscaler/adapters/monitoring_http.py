@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 from yarl import URL
 
+from vmscaler.adapters.tls import pinned_context
 from vmscaler.ports.errors import OutsideError, Retryable, Untrusted
 from vmscaler.ports.monitoring import SYSTEM
 
@@ -32,7 +33,7 @@ class Endpoint:
 
 
 class MonitoringHttp:
-    """Calls to one server. Raises Retryable (no or an odd answer) and Untrusted (certificate, 401, 403)."""
+    """Calls to one server. Raises Retryable (no or an odd answer), Untrusted (certificate, 401, 403), Rejected(CaNotUsable)."""
 
     def __init__(self, endpoint: Endpoint, *, timeout: float = 15.0) -> None:
         """`timeout` in seconds, for a whole call."""
@@ -92,8 +93,8 @@ class MonitoringHttp:
                 raise self.odd(f"the answer is larger than {_MOST} bytes")
         return body.decode(errors="replace")
 
-    def _context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cadata=self.endpoint.ca)
+    def _context(self) -> ssl.SSLContext | bool:
+        return True if self.endpoint.ca is None else pinned_context(self.endpoint.ca, SYSTEM, f"caBundle of {self.endpoint.name}")
 
     @property
     def _where(self) -> str:

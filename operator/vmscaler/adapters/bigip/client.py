@@ -19,7 +19,8 @@ from vmscaler.adapters.bigip.lookups import existing, find, members_url, named, 
 from vmscaler.adapters.bigip.unit import Unit
 from vmscaler.adapters.bigip.units import Units
 from vmscaler.adapters.bigip.upkeep import Upkeep
-from vmscaler.adapters.bigip.wire import Wire, trusting
+from vmscaler.adapters.bigip.wire import Wire
+from vmscaler.adapters.tls import pinned_context
 from vmscaler.decide.pool import full_path
 from vmscaler.ports.bigip import SYSTEM, Member, Pool, VirtualServer
 from vmscaler.ports.effects import Effects
@@ -57,7 +58,7 @@ class BigIpClient:
         """
         if not urls:
             raise ValueError("a BIG-IP needs a URL")
-        tls = trusting(ca)
+        tls = pinned_context(ca, SYSTEM, "spec.bigip.caBundle")
         units = []
         for url in urls:
             wire = Wire(url, tls, connect_timeout=connect_timeout, timeout=timeout)

@@ -33,17 +33,6 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
         raise _BrokenError from error
 
 
-def trusting(ca: str) -> ssl.SSLContext:
-    """TLS that trusts this PEM and nothing else, host names checked. Raises Rejected(CaNotUsable)."""
-    hint = "spec.bigip.caBundle must be the PEM of the CA that issued the BIG-IP's certificate"
-    if not ca.strip():  # the ssl module would take the system's CAs instead
-        raise Rejected(SYSTEM, "CaNotUsable", f"there is no CA: {hint}")
-    try:
-        return ssl.create_default_context(cadata=ca)
-    except (ssl.SSLError, ValueError) as error:
-        raise Rejected(SYSTEM, "CaNotUsable", f"{hint} ({printable(str(error), 100)})") from None
-
-
 class Wire:
     """Exchanges with `url`; at most two at a time (facts/bigip.md "Load"). Seconds: to connect, and for a whole exchange."""
 

@@ -15,20 +15,13 @@ import jenkins
 import requests
 from requests.adapters import HTTPAdapter
 
+from vmscaler.adapters.tls import pinned_context
 from vmscaler.ports.errors import Rejected
 from vmscaler.ports.jenkins import SYSTEM
 
 # Type checkers take the repository's folder `jenkins` for the module (at run time a regular package wins over such a folder).
 SDK: Any = jenkins
 _ANSWERED_BY_REDIRECT = ("/doDelete", "/enable", "/disable")
-
-
-def pinned_context(ca: str) -> ssl.SSLContext:
-    """TLS that trusts this PEM and nothing else; hostnames are checked. Raises Rejected(CaNotUsable)."""
-    try:
-        return ssl.create_default_context(cadata=ca)
-    except (ssl.SSLError, ValueError) as error:
-        raise Rejected(SYSTEM, "CaNotUsable", f"spec.jenkins.caBundle is not usable as PEM certificates: {error}") from None
 
 
 class PinnedAdapter(HTTPAdapter):
@@ -84,7 +77,7 @@ def connect(url: str, username: str, token: str, ca: str | None, *, timeout: flo
     if urlsplit(url).scheme == "https":
         if not ca:
             raise Rejected(SYSTEM, "CaMissing", f"{url} is https: give the PEM of its CA in spec.jenkins.caBundle")
-        context = pinned_context(ca)
+        context = pinned_context(ca, SYSTEM, "spec.jenkins.caBundle")
     client = SDK.Jenkins(url, username, token, timeout=timeout)
     client._session.close()
     client._session = PinnedSession(url, context, connections)

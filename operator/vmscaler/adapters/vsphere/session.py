@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -18,9 +17,10 @@ from urllib.parse import urlsplit
 
 from pyVmomi import vim, vmodl
 
+from vmscaler.adapters.tls import pinned_context
 from vmscaler.adapters.vsphere.faults import message_of, of_error
 from vmscaler.adapters.vsphere.stub import GivenUp, Limit, LimitedStub
-from vmscaler.ports.errors import Closed, OutsideError, Rejected, Retryable, Untrusted
+from vmscaler.ports.errors import Closed, OutsideError, Retryable, Untrusted
 from vmscaler.ports.vsphere import SYSTEM
 
 T = TypeVar("T")
@@ -134,12 +134,7 @@ class Session:
         return content
 
     def _make_stub(self) -> Any:
-        try:
-            if not self._ca.strip():
-                raise ValueError("it is empty")  # an empty one would mean: the system's CAs
-            context = ssl.create_default_context(cadata=self._ca)
-        except (ssl.SSLError, ValueError) as error:
-            raise Rejected(SYSTEM, "CaNotUsable", f"spec.vcenter.caBundle is not usable as PEM certificates: {error}") from error
+        context = pinned_context(self._ca, SYSTEM, "spec.vcenter.caBundle")
         return LimitedStub(
             self._host, self._port, self._path, context, timeout=self._timeout, connections=self._connections, left=self._left
         )
