@@ -43,7 +43,6 @@ def distribution() -> str | None:
 async def unpacked(
     group: str,
     packages: Sequence[str],
-    program: str,
     progress: Progress,
     *,
     split_off: Sequence[str] = (),
@@ -51,9 +50,9 @@ async def unpacked(
 ) -> Path:
     """The folder into which `packages` are unpacked, made at the first call and kept in the cache under `group`.
 
-    `program` is a path in there (as "usr/sbin/sshd") whose missing shared libraries are fetched too; `split_off` names packages
-    that only some releases have (others keep their files in `packages`); `finish` is called on the new tree before it is put
-    in place. Raises PackagesUnavailable."""
+    Shared libraries that its programs miss on this machine are fetched too. `split_off` names packages that only some releases
+    have (others keep their files in `packages`); `finish` is called on the new tree before it is put in place. Raises
+    PackagesUnavailable."""
     name = distribution()
     if name is None:
         raise PackagesUnavailable("this machine has no apt to download packages with")
@@ -67,7 +66,7 @@ async def unpacked(
             return folder
         progress(f"downloading {', '.join(packages)} ({name}) and unpacking without installing, once")
         with tempfile.TemporaryDirectory(dir=home, prefix=".new-") as scratch:
-            tree = await _fetch(Path(scratch), packages, split_off, program)
+            tree = await _fetch(Path(scratch), packages, split_off)
             finish(tree)
             (tree / _DONE).write_text("\n".join(packages) + "\n")
             shutil.rmtree(folder, ignore_errors=True)
@@ -81,7 +80,7 @@ def library_path(folder: Path) -> str | None:
     return ":".join(sorted({str(found.parent) for found in folder.glob("**/lib*.so*")})) or None
 
 
-async def _fetch(scratch: Path, packages: Sequence[str], split_off: Sequence[str], program: str) -> Path:
+async def _fetch(scratch: Path, packages: Sequence[str], split_off: Sequence[str]) -> Path:
     tree, pool = scratch / "tree", scratch / "pool"
     tree.mkdir(mode=0o755)
     pool.mkdir()
@@ -102,7 +101,7 @@ async def _fetch(scratch: Path, packages: Sequence[str], split_off: Sequence[str
             await _run("dpkg", "-x", str(deb), str(tree))
             deb.unlink()
         fetched |= set(wanted)
-        wanted = await _missing_libraries(tree, program, wanted, fetched, options)
+        wanted = await _missing_libraries(tree, wanted, fetched, options)
     return tree
 
 
@@ -124,17 +123,35 @@ async def _private_lists() -> list[str]:
     return options
 
 
-async def _missing_libraries(tree: Path, program: str, packages: Sequence[str], fetched: set[str], options: Sequence[str]) -> list[str]:
-    """Packages named lib* that `packages` depend on and that are not on the machine, if `program` misses any library."""
-    environment = {"LD_LIBRARY_PATH": library_path(tree) or ""}
-    if "not found" not in await _run("ldd", str(tree / program), cwd=tree, environment=environment):
+async def _missing_libraries(tree: Path, packages: Sequence[str], fetched: set[str], options: Sequence[str]) -> list[str]:
+    """Packages named lib* that `packages` depend on and that are not on the machine, if a program of the tree misses any library."""
+    missed_by = [
+        str(program.relative_to(tree)) for program in await asyncio.to_thread(_programs, tree) if await _misses_library(program, tree)
+    ]
+    if not missed_by:
         return []
     found = await _run("apt-cache", *options, "depends", "--important", *packages, cwd=tree)
     names = {line.split()[-1] for line in found.splitlines() if re.search(r"Depends: lib", line)} - fetched
     missing = [name for name in sorted(names) if not await _installed(name)]
     if not missing:
-        raise PackagesUnavailable(f"{program} of the distribution misses a library that no package named brings")
+        raise PackagesUnavailable(f"{', '.join(missed_by)} of the distribution misses a library that no package named brings")
     return missing
+
+
+def _programs(tree: Path) -> list[Path]:
+    """Not the first one alone: since OpenSSH 9.8 what needs the libraries is a helper that sshd starts."""
+    return sorted(found for found in tree.rglob("*") if found.is_file() and os.access(found, os.X_OK) and _is_elf(found))
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+async def _misses_library(program: Path, tree: Path) -> bool:
+    with contextlib.suppress(PackagesUnavailable):  # ldd fails at a program that is linked statically
+        return "not found" in await _run("ldd", str(program), cwd=tree, environment={"LD_LIBRARY_PATH": library_path(tree) or ""})
+    return False
 
 
 async def _offered(package: str, options: Sequence[str]) -> bool:

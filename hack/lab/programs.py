@@ -74,7 +74,7 @@ async def monitoring_programs(progress: Progress = say, *, fetch: bool = True) -
         try:
             packages = ["prometheus", "prometheus-alertmanager"]
             # promtool has a package of its own since Prometheus 3 in Debian.
-            folder = await unpacked("monitoring", packages, "usr/bin/prometheus", progress, split_off=["promtool"], finish=_relocate)
+            folder = await unpacked("monitoring", packages, progress, split_off=["promtool"], finish=_relocate)
         except PackagesUnavailable as error:
             raise PartError(
                 f"no Prometheus and Alertmanager here ({error}). Install them so that prometheus, promtool, alertmanager "
@@ -92,7 +92,7 @@ async def find_sshd(progress: Progress = say) -> Sshd:
     if path := shutil.which("sshd", path=os.environ.get("PATH", "") + ":" + _SBIN):
         return Sshd(path, await _sshd_version(path, {}), {})
     try:
-        folder = await unpacked("sshd", ["openssh-server"], "usr/sbin/sshd", progress)
+        folder = await unpacked("sshd", ["openssh-server"], progress)
     except PackagesUnavailable as error:
         raise PartError(f"no sshd here ({error}); install your distribution's openssh-server") from error
     environment = {"LD_LIBRARY_PATH": found} if (found := library_path(folder)) else {}
