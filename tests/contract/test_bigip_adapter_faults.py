@@ -114,6 +114,18 @@ async def test_a_lost_answer_to_another_write_is_told_and_made_up_for(lab: Bigip
     assert effects.operations == ["member.create", "config.save", "member.patch", "config.save", "member.delete", "config.save"]
 
 
+async def test_what_another_process_left_unsaved_is_saved_once(lab: Bigip, client: BigIpClient, effects: Gate) -> None:
+    async with client_of(lab) as earlier:
+        await lab.faults(mcpd_500={"path": "/sys/config"})
+        assert (await raised(earlier.add_member(WEB, "10.9.0.5", 80))).reason == "ServerError"
+    await lab.faults()
+    assert not (await lab.status())["saved"]
+    await client.persist()
+    assert (await lab.status())["saved"]
+    await client.persist()
+    assert effects.operations == ["config.save"], "a client that owes nothing writes nothing"
+
+
 async def test_a_save_that_fails_is_made_up_for(lab: Bigip, client: BigIpClient) -> None:
     await lab.faults(mcpd_500={"path": "/sys/config"})
     assert (await raised(client.add_member(WEB, "10.9.0.5", 80))).reason == "ServerError"

@@ -268,6 +268,7 @@ async def test_members_are_saved_when_they_come_serve_and_go(world: World) -> No
     await world.bigip.set_member(WEB, world.name, session="user-disabled", state="user-down")
     await world.bigip.remove_member(WEB, world.name)
     await world.bigip.remove_node(WEB, NEW)
+    await world.bigip.persist()
     assert [operation for _, operation, _ in world.effects.calls] == [
         *("member.create", "config.save"),
         *("member.patch", "config.save"),

@@ -59,6 +59,8 @@ class FakeBigIp:
         self.connections: dict[str, int] = {}
         self.calls: list[str] = []
         self.closed = False
+        self.unsaved = False
+        """Whether a reboot would undo something (a drain excepted, which is not saved)."""
         self._failures: dict[str, _Failure] = {}
 
     def put_pool(self, path: str, *, monitor: str = "/Common/http", members: Iterable[tuple[str, int]] = ()) -> None:
@@ -173,6 +175,13 @@ class FakeBigIp:
 
         await self._call_write("remove_node", remove)
 
+    async def persist(self) -> None:
+        async def save() -> None:
+            if self.unsaved:
+                await self._save()
+
+        await self._call_write("persist", save)
+
     async def close(self) -> None:
         self.closed = True
 
@@ -201,9 +210,19 @@ class FakeBigIp:
         return Member(name, member.address, member.port, session, member.state if member.state == "user-down" else state)
 
     async def _write(self, operation: str, target: str, call: Callable[[], Awaitable[None]], *, save: bool = True) -> None:
-        await self.effects.write(SYSTEM, operation, target, call)
+        async def change() -> None:
+            await call()
+            self.unsaved = self.unsaved or save
+
+        await self.effects.write(SYSTEM, operation, target, change)
         if save:
-            await self.effects.write(SYSTEM, "config.save", "fake", _nothing)
+            await self._save()
+
+    async def _save(self) -> None:
+        async def done() -> None:
+            self.unsaved = False
+
+        await self.effects.write(SYSTEM, "config.save", "fake", done)
 
     async def _call(self, method: str, look: Callable[[], T]) -> T:
         async def answer() -> T:
@@ -223,10 +242,6 @@ class FakeBigIp:
                 await work()
             raise failure.error
         return await work()
-
-
-async def _nothing() -> None:
-    return None
 
 
 def _full(name: str) -> str:

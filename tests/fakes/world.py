@@ -173,7 +173,7 @@ class World:
             (
                 (self.kube.objects, self.kube.secrets, self.kube.events),
                 (self.jenkins.jobs, self.jenkins.credentials),
-                (self.bigip.pools, self.bigip.nodes, self.bigip.health, self.bigip.connections),
+                (self.bigip.pools, self.bigip.nodes, self.bigip.health, self.bigip.connections, self.bigip.unsaved),
                 (self.hosts.files, self.hosts.loaded),
                 (self.vsphere.vms, self.vsphere.tasks, self.vsphere.folders, self.vsphere.orders),
                 (self.probe.pings, self.probe.open),
@@ -185,7 +185,7 @@ class World:
             kube, jenkins, bigip, hosts, vsphere, probe = copy.deepcopy(kept)
             self.kube.objects, self.kube.secrets, self.kube.events = kube
             self.jenkins.jobs, self.jenkins.credentials = jenkins
-            self.bigip.pools, self.bigip.nodes, self.bigip.health, self.bigip.connections = bigip
+            self.bigip.pools, self.bigip.nodes, self.bigip.health, self.bigip.connections, self.bigip.unsaved = bigip
             self.hosts.files, self.hosts.loaded = hosts
             self.vsphere.vms, self.vsphere.tasks, self.vsphere.folders, self.vsphere.orders = vsphere
             self.probe.pings, self.probe.open = probe

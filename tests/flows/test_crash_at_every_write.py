@@ -65,6 +65,7 @@ async def one_of_each(world: World) -> None:
     assert all(lease.status.since for lease in leases)
     assert [vm.name for vm in world.vsphere.vms.values()] == [instances[0].metadata.name]
     assert world.members() == ["192.0.2.100:8080"]
+    assert not world.bigip.unsaved, "a reboot of the BIG-IP would disable the member"
     assert all(task.state != "running" for task in world.vsphere.tasks.values())
     claim = (await world.policy()).status.claim
     assert claim is not None and claim.active is None and claim.sequence == 1 and claim.failures == 0
@@ -74,6 +75,7 @@ async def one_of_each(world: World) -> None:
 async def nothing_left(world: World, *, rest: bool = True) -> None:
     assert await world.instances() == []
     assert world.vsphere.vms == {} and world.members() == [] and world.nodes() == set()
+    assert not world.bigip.unsaved, "a reboot of the BIG-IP would bring the member or its node back"
     assert all(lease.status.phase == LeasePhase.QUARANTINED for lease in await world.leases())
     assert len(await world.leases()) <= int(rest)
     claim = (await world.policy()).status.claim

@@ -93,6 +93,7 @@ async def _leave_pool(ctx: Context, systems: Systems, vmi: VmInstance, removal: 
             await bigip.set_member(pool, name, session="user-disabled", state="user-down")
             await bigip.remove_member(pool, name)
         await bigip.remove_node(pool, name.rpartition(":")[0])
+        await bigip.persist()  # else a reboot would bring back what an earlier pass removed, at an address that another may have by then
     return await _save(ctx, vmi, InstancePhase.DESTROYING, removal.model_copy(update={"left_pool": True}))
 
 

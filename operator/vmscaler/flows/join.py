@@ -51,6 +51,8 @@ async def _attempt(ctx: Context, recorder: Recorder, systems: Systems, pool: str
     if member.state == "unchecked":
         raise Rejected(SYSTEM, "MemberUnmonitored", f"{name} of {pool} is unchecked: give the pool a monitor")
     if member.in_service:
+        # Whoever enabled it may have ended, or been refused, before it was saved: a reboot or a failover would disable it again.
+        await bigip.persist()
         return member
     if member.state != "up":
         raise Retryable(SYSTEM, "MemberNotUp", f"{name} of {pool} is {member.state} ({member.session})", after=ctx.poll)

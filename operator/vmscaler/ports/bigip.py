@@ -94,6 +94,12 @@ class BigIp(Protocol):
         """Delete the node of the pool's partition; absent or still referenced (01070110) is fine."""
         ...
 
+    async def persist(self) -> None:
+        """What was written outlives a reboot and a failover when this returns: saved, and synchronised to the group. Asked before a joining
+        or a removal is recorded as done, since whoever wrote may have died, or been refused, between the write and its saving.
+        """
+        ...
+
     async def close(self) -> None:
         """Give the token back."""
         ...

@@ -216,6 +216,12 @@ class BigIpClient:
                 await self._delete(unit, "node.delete", node, url, f"node {node}")
             await self._upkeep.settle(unit)
 
+    async def persist(self) -> None:
+        """Save and synchronise what is owed; a new client does both once, since it cannot know what its predecessor left owed."""
+        async with self._writes:
+            if self._upkeep.doubtful:
+                await self._upkeep.persist(await self._units.active())
+
     async def _delete(self, unit: Unit, operation: str, target: str, url: str, what: str) -> None:
         async def delete() -> None:
             try:

@@ -2,7 +2,8 @@
 
 Each write is a batch of one. It is followed by `save sys config`, so that a reboot does not undo it (the two writes of a drain excepted,
 which the removal after them outlives), and by a config-sync where there is a failover group that does not synchronise by itself.
-What failed, or whose write's answer was lost, stays owed: the next call that may write makes up for it.
+What failed, or whose write's answer was lost, stays owed: the next call that may write makes up for it. What an earlier process owed is
+not known here, so `persist` does both once in any case.
 """
 
 from __future__ import annotations
@@ -21,11 +22,23 @@ class Upkeep:
         self._effects = effects
         self._save_timeout = save_timeout
         self._save = self._sync = False
+        self._saved = self._synced = False  # by this process, ever
 
     def owe(self, *, save: bool = True) -> None:
         """A write is about to be tried; called before it, since its answer may be lost."""
         self._save = self._save or save
         self._sync = True
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether anything is owed, or might be by an earlier process."""
+        return self._save or self._sync or not (self._saved and self._synced)
+
+    async def persist(self, unit: Unit) -> None:
+        """Until nothing is doubtful. Raises as `settle`."""
+        self._save = self._save or not self._saved
+        self._sync = self._sync or not self._synced
+        await self.settle(unit)
 
     async def settle(self, unit: Unit) -> None:
         """Raises Retryable, Untrusted, Rejected(BigIpRefused), and what failed stays owed."""
@@ -37,7 +50,7 @@ class Upkeep:
                 unit.host,
                 lambda: unit.call("POST", "/mgmt/tm/sys/config", "saving the configuration", body, timeout=self._save_timeout),
             )
-            self._save = False
+            self._save, self._saved = False, True
         if self._sync:
             group = await _group(unit)
             if group is not None:
@@ -45,7 +58,7 @@ class Upkeep:
                 await self._effects.write(
                     SYSTEM, "config.sync", group, lambda: unit.call("POST", "/mgmt/tm/cm", f"the config-sync to {group}", run)
                 )
-            self._sync = False
+            self._sync, self._synced = False, True
 
 
 async def _group(unit: Unit) -> str | None:
