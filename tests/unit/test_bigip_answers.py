@@ -63,6 +63,7 @@ def test_names() -> None:
     assert [names.route_domain(text) for text in ("10.0.0.6%1", "10.0.0.6%12:80", "10.0.0.6:80")] == ["%1", "%12", ""]
     assert names.split_port("2001:db8::6.80") == ("2001:db8::6", 80)
     assert names.split_port("10.0.0.6:any") == ("10.0.0.6", 0)
+    assert [names.split_port(text) for text in ("any6.any", "any6.443", "any6%1.0")] == [("any6", 0), ("any6", 443), ("any6%1", 0)]
 
 
 def test_a_virtual_server_without_a_pool_or_destination_is_left_out() -> None:
@@ -72,8 +73,18 @@ def test_a_virtual_server_without_a_pool_or_destination_is_left_out() -> None:
         {"fullPath": "/Common/b", "destination": destination},
         {"fullPath": "/Common/c", "pool": pool},
     ]
-    assert [(v.name, v.address, v.port) for v in shapes.virtual_servers({"items": items})] == [("/Common/a", "2001:db8::1", 443)]
-    assert shapes.virtual_servers({}) == []
+    assert [(v.name, v.address, v.port) for v in shapes.virtual_servers({"items": items}, pool)] == [("/Common/a", "2001:db8::1", 443)]
+    assert shapes.virtual_servers({}, pool) == []
+
+
+def test_anybodys_odd_virtual_server_stops_no_other_pool() -> None:
+    """An outbound gateway for all of IPv6 is on many a BIG-IP; a port may be called by its service."""
+    ours = {"fullPath": "/Common/a", "destination": "/Common/192.0.2.10:443", "pool": "/Common/web"}
+    others = [
+        {"fullPath": "/Common/out", "destination": "/Common/any6.any", "pool": "/Common/gateways"},
+        {"fullPath": "/Common/odd", "destination": "/Common/192.0.2.11:https", "pool": "/Common/other"},
+    ]
+    assert [v.name for v in shapes.virtual_servers({"items": [*others, ours]}, "/Common/web")] == ["/Common/a"]
 
 
 def test_what_has_another_shape_is_no_answer() -> None:

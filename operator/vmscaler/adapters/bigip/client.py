@@ -91,8 +91,7 @@ class BigIpClient:
 
         async def look(unit: Unit) -> list[VirtualServer]:
             answer = await unit.get("/mgmt/tm/ltm/virtual?$select=fullPath,destination,pool", what)
-            found = shapes.read(shapes.virtual_servers, answer, what)
-            return [virtual for virtual in found if virtual.pool == full_path(pool)]
+            return shapes.read(lambda found: shapes.virtual_servers(found, full_path(pool)), answer, what)
 
         return await self._read(look)
 

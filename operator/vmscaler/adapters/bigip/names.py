@@ -52,8 +52,8 @@ def shared_route_domain(members: tuple[Member, ...]) -> str:
 
 
 def split_port(name: str) -> tuple[str, int]:
-    """`10.0.0.6:80` or, for IPv6, `2001:db8::6.80`; port `any` is 0. Raises ValueError."""
-    host, found, port = name.rpartition("." if name.count(":") > 1 else ":")
+    """`10.0.0.6:80` or, for IPv6, `2001:db8::6.80` (all of it: `any6.0`); port `any` is 0. Raises ValueError."""
+    host, found, port = name.rpartition("." if name.count(":") > 1 or name.startswith("any6") else ":")
     if not found:
         raise ValueError(f"no port in {name!r}")
     return host, 0 if port == "any" else int(port)

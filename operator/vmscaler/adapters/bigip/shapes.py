@@ -41,10 +41,12 @@ def pool(answer: Json) -> Pool:
     )
 
 
-def virtual_servers(answer: Json) -> list[VirtualServer]:
-    """Those that name a default pool and one destination (a list of addresses or ports has none)."""
-    found = [item for item in answer.get("items", []) if item.get("pool") and item.get("destination")]
-    return [_virtual_server(item) for item in found]
+def virtual_servers(answer: Json, pool: str) -> list[VirtualServer]:
+    """Those whose default pool is `pool` and that have one destination (a list of addresses or ports has none).
+
+    Nothing is read of the others: what stands in anybody's virtual server must stop no policy that it is none of.
+    """
+    return [_virtual_server(item) for item in answer.get("items", []) if item.get("pool") == pool and item.get("destination")]
 
 
 def _virtual_server(item: Json) -> VirtualServer:
