@@ -101,9 +101,27 @@ def test_an_action_begins_once_ends_once_and_is_tried_again_after_a_failure() ->
     failed = actions.ended(begun, "clone", "web-1", LATER, state=ActionState.FAILED)
     again = actions.find(actions.begun(failed, "clone", "web-1", LATER), "clone", "web-1")
     assert again is not None and (again.state, again.attempts, again.started_at, again.finished_at) == (ActionState.STARTED, 2, NOW, None)
+    assert again.duration is None  # of the try that failed
     with pytest.raises(KeyError):
         actions.ended([], "clone", "web-1", NOW, state=ActionState.DONE)
     assert isinstance(again, Action)
+
+
+def test_an_action_is_done_only_once_it_is() -> None:
+    begun = actions.begun([], "clone", "web-1", NOW)
+    failed = actions.ended(begun, "clone", "web-1", LATER, state=ActionState.FAILED, message="no room")
+    done = actions.ended(begun, "clone", "web-1", LATER, state=ActionState.DONE, message="vm-7")
+    assert [actions.done(each, "clone", "web-1") for each in ([], begun, failed, done)] == [False, False, False, True]
+    assert [actions.find(each, "clone", "web-1").message for each in (failed, done)] == ["no room", "vm-7"]  # type: ignore[union-attr]
+    # What comes late, from a step that is being stopped, takes nothing back.
+    assert actions.ended(done, "clone", "web-1", LATER, state=ActionState.FAILED, message="stopped") == done
+
+
+def test_an_actions_end_touches_no_other() -> None:
+    both = actions.begun(actions.begun([], "clone", "web-1", NOW), "boot", "web-1", NOW)
+    ended = actions.ended(both, "boot", "web-1", LATER, state=ActionState.DONE)
+    assert [(action.name, action.state) for action in ended] == [("clone", ActionState.STARTED), ("boot", ActionState.DONE)]
+    assert ended[0] == both[0]
 
 
 def test_a_vm_is_ours_only_with_every_mark() -> None:
