@@ -118,6 +118,14 @@ def test_the_average_of_the_service_counts_and_it_must_last(programs: list[Monit
     judged(programs, tmp_path, document, calm)
 
 
+def test_the_default_window_fits_prometheus_default_scrape_interval(programs: list[MonitoringPrograms], tmp_path: Path) -> None:
+    """A sample a minute: rate() over a minute would hold one of them, and so no figure, for ever."""
+    document = rule_document(policy(cpuThreshold=80), site_name="default")
+    given = [series("node_cpu_seconds_total", 'instance="a:9100",cpu="0",mode="idle"', "0+6x20")]
+    looks = [alerts("4m", []), *(alerts(f"12m{second}s", expected(document, "90.0")) for second in (0, 15, 45))]
+    judged(programs, tmp_path, document, {"interval": "1m", "input_series": given, "alert_rule_test": looks})
+
+
 def test_missing_data_and_other_services_never_fire(programs: list[MonitoringPrograms], tmp_path: Path) -> None:
     document = rule_document(policy(matchLabels={"env": "production"}, memoryThreshold=1), site_name="default")
     others = cpu("a:9100", 99, more=',env="staging"')

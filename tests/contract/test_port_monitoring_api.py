@@ -65,6 +65,13 @@ class Suite:
         assert set(await bench.prometheus.targets_up("acme-web")) == {f"{vm}:9100" for vm in VMS}
         assert await bench.prometheus.targets_up("no-such-job") == {}
 
+    async def test_an_expression_has_a_value_or_none(self, bench: Bench) -> None:
+        async def scraped() -> bool:
+            return await bench.prometheus.finds('avg(up{job="acme-web",instance=~"127.+"} + 1)')
+
+        await eventually(scraped, "a scrape")
+        assert not await bench.prometheus.finds('avg(up{job="no-such-job"})')
+
 
 class TestFakes(Suite):
     @pytest.fixture
@@ -72,7 +79,9 @@ class TestFakes(Suite):
         return Bench(
             FakeAlertmanagerApi([alert({"alertname": "Watchdog", "severity": "none"})]),
             FakePrometheusApi(
-                ["/etc/prometheus/rules/platform.yml;platform"], {"acme-web": dict.fromkeys((f"{vm}:9100" for vm in VMS), True)}
+                ["/etc/prometheus/rules/platform.yml;platform"],
+                {"acme-web": dict.fromkeys((f"{vm}:9100" for vm in VMS), True)},
+                silent="no-such-job",
             ),
         )
 

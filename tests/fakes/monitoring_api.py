@@ -52,12 +52,14 @@ class FakeAlertmanagerApi:
 
 @dataclass
 class FakePrometheusApi:
-    """Implements ports.monitoring.PrometheusApi. Set `groups` and `targets` (job -> instance -> healthy)."""
+    """Implements ports.monitoring.PrometheusApi. Set `groups`, `targets` (job -> instance -> healthy) and `silent` (a text of expressions
+    that have no value)."""
 
     groups: list[str] = field(default_factory=list)
     targets: dict[str, dict[str, bool]] = field(default_factory=dict)
     version: str = "2.42.0"
     down: bool = False
+    silent: str | None = None
 
     async def about(self) -> str:
         """Version."""
@@ -73,6 +75,11 @@ class FakePrometheusApi:
         """instance -> healthy."""
         self._up()
         return dict(self.targets.get(job, {}))
+
+    async def finds(self, expression: str) -> bool:
+        """All but those that hold `silent`."""
+        self._up()
+        return self.silent is None or self.silent not in expression
 
     async def close(self) -> None:
         """Nothing is open."""

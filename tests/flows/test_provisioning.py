@@ -216,6 +216,7 @@ TROUBLES = {
     "host key changed": lambda w: setattr(w.hosts, "untrusted", True),
     "checker refuses": lambda w: setattr(w.hosts, "check_refuses", "bad"),
     "reload refuses": lambda w: setattr(w.hosts, "reload_refuses", "bad"),
+    "no figures": lambda w: setattr(w.prometheus, "silent", 'job="acme-web"'),
     "vcenter down": lambda w: w.vsphere.down(),
     "pool gone": lambda w: w.bigip.fail("pool", Retryable("bigip", "Down", "503"), times=None),
     "no monitor": lambda w: setattr(w.bigip.pools[POOL], "monitor", ""),
@@ -249,7 +250,7 @@ async def test_trouble_is_told_once_and_heals_by_itself(what: str) -> None:
         world.jenkins.heal()
         world.hosts.down = world.hosts.untrusted = False
         world.hosts.check_refuses = world.hosts.reload_refuses = None
-        world.vsphere.error, world.systems_error = None, None
+        world.vsphere.error, world.systems_error, world.prometheus.silent = None, None, None
         world.vsphere.templates, world.bigip.pools[POOL].monitor = templates, monitor
         world.bigip.heal()
         await world.ready()

@@ -57,7 +57,7 @@ def test_no_threshold_no_rule() -> None:
 def test_expressions_select_the_job_and_the_labels() -> None:
     monitoring = policy(matchLabels={"b": '2"', "a": "1\\"}).spec.monitoring
     assert cpu_expression(monitoring, "acme") == (
-        'avg(100 * (1 - avg by (instance) (rate(node_cpu_seconds_total{job="acme-web",a="1\\\\",b="2\\"",mode="idle",vmscaler_policy=~"|acme/.+"}[60s]))))'
+        'avg(100 * (1 - avg by (instance) (rate(node_cpu_seconds_total{job="acme-web",a="1\\\\",b="2\\"",mode="idle",vmscaler_policy=~"|acme/.+"}[120s]))))'
     )
     assert (
         'node_memory_MemAvailable_bytes{job="acme-web",a="1\\\\",b="2\\"",vmscaler_policy=~"|acme/.+"} / node_memory_MemTotal_bytes{'

@@ -112,7 +112,9 @@ class Monitoring(Model):
     exporter: Exporter = Exporter.NODE
     cpu_threshold: Percent | None = Field(default=80, description="Percent of CPU in use, averaged over the service; 0 switches it off.")
     memory_threshold: Percent | None = Field(default=None, description="Percent of memory in use; none by default, 0 is none.")
-    window: PositiveDuration = Field(default="1m", description="The window of rate() under the CPU figure.")
+    window: PositiveDuration = Field(
+        default="2m", description="The window of rate() under the CPU figure; at least twice the scrape interval, else there is no figure."
+    )
     duration: Duration = Field(default="5m", description="How long a threshold must be exceeded.")
     triggers: Annotated[list[Trigger], Field(max_length=8), ListKey("name")] = Field(
         default=[], description="PromQL of your own, where the site grants it."

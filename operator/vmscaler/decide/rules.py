@@ -26,6 +26,13 @@ def group_name(namespace: str, name: str) -> str:
     return f"vmscaler/{namespace}/{name}"
 
 
+def figures(policy: AutoscalingPolicy) -> list[str]:
+    """What the rules compare with the thresholds. Raises ValueError for reserved matchLabels."""
+    monitoring, namespace = policy.spec.monitoring, policy.customer
+    cpu = [cpu_expression(monitoring, namespace)] if monitoring.cpu_threshold is not None else []
+    return cpu + ([memory_expression(monitoring, namespace)] if monitoring.memory_threshold is not None else [])
+
+
 def rule_document(policy: AutoscalingPolicy, *, site_name: str, evaluation_interval: str | None = None) -> dict[str, Any]:
     """The rule file's document. `evaluation_interval` is a Go-style duration; None: Prometheus' own.
 

@@ -213,7 +213,22 @@ async def _rules(policy: AutoscalingPolicy, site: Site, systems: Systems) -> See
     except ValueError as error:
         raise Rejected("vmscaler", "RulesNotRenderable", str(error)) from error
     await systems.hosts.put_rules(RuleFile(file_name=file_name, document=document))
+    await _figures_seen(policy, systems, file_name)
     return Seen(True, "Loaded", f"Prometheus has loaded {file_name}")
+
+
+async def _figures_seen(policy: AutoscalingPolicy, systems: Systems, file_name: str) -> None:
+    """Rules that find no series never fire, and nothing else would tell of it. Raises Retryable(NoFigures)."""
+    for expression in rules.figures(policy):
+        if await systems.prometheus.finds(expression):
+            return
+    monitoring = policy.spec.monitoring
+    said = (
+        f"Prometheus has loaded {file_name} but has no figures for it, so that nothing can fire: is job {monitoring.prometheus_job!r} the job"
+        " label of the service's series, do matchLabels and exporter fit them, are they scraped, at least twice within"
+        f" spec.monitoring.window ({monitoring.window})?"
+    )
+    raise Retryable("prometheus", "NoFigures", said, after=10.0)
 
 
 async def _targets(ctx: Context, policy: AutoscalingPolicy, systems: Systems) -> Seen[int]:

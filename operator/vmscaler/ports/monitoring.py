@@ -52,6 +52,10 @@ class PrometheusApi(Protocol):
         """instance -> healthy, of the active targets of this job label."""
         ...
 
+    async def finds(self, expression: str) -> bool:
+        """Whether the PromQL expression has a value now, on any server."""
+        ...
+
     async def close(self) -> None:
         """Close connections."""
         ...

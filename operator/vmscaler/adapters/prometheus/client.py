@@ -45,6 +45,14 @@ class PrometheusClient:
                 up[name] = up.get(name, False) or healthy
         return up
 
+    async def finds(self, expression: str) -> bool:
+        """Whether any server that answers has a value for it now (an instant query)."""
+
+        async def value(server: MonitoringHttp) -> bool:
+            return bool(data_of(await server.get_json("/api/v1/query", [("query", expression)]))["result"])
+
+        return any(await all_that_answer(self._servers, value))
+
     async def close(self) -> None:
         """Close connections."""
         await asyncio.gather(*(server.close() for server in self._servers))
