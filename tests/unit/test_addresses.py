@@ -32,6 +32,7 @@ def asked(start: str, end: str, **more: object) -> PolicyNetwork:
         (asked("192.0.2.10", "192.0.2.20", name="nowhere"), "NetworkNotFound"),
         (asked("192.0.2.10", "192.0.2.20", name="back"), "RangeOutsideNetwork"),
         (asked("192.0.2.100", "192.0.2.200", name="front"), "RangeOutsideNetwork"),
+        (asked("192.0.2.100", "192.0.2.200", name="back"), "RangeOutsideNetwork"),
         (asked("192.0.2.10", "192.0.2.20", vlan=11), "VlanMismatch"),
         (asked("192.0.2.10", "192.0.2.20", gateway="192.0.2.2"), "GatewayMismatch"),
     ],
@@ -67,6 +68,9 @@ def test_a_grant_of_a_range() -> None:
     assert not range_granted(tenant, "front", "192.0.2.100", "192.0.2.112")
     assert range_granted(tenant, "back", "192.0.2.128", "192.0.2.255")
     assert not range_granted(tenant, "other", "192.0.2.100", "192.0.2.100")
+    two = Tenant(namespaces=["acme"], networks=[NetworkGrant(name="front", ranges=["192.0.2.96/28", "192.0.2.64/28"])])
+    assert range_granted(two, "front", "192.0.2.64", "192.0.2.79") and range_granted(two, "front", "192.0.2.96", "192.0.2.97")
+    assert not range_granted(two, "front", "192.0.2.79", "192.0.2.96")  # each end in one of them, and what is between in none
     assert not range_granted(Tenant(namespaces=["acme"]), "front", "192.0.2.100", "192.0.2.100")
 
 

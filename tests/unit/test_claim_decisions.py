@@ -149,6 +149,17 @@ def test_a_repeated_no_is_counted_after_a_minute_only() -> None:
     ]
 
 
+def test_a_counted_no_has_the_last_words_and_keeps_what_was_before() -> None:
+    before = claim.record([], answer("ScaleOut", accepted=True), build=BUILD, event="web-1", now=NOW)
+    kept = claim.record(before or [], answer(), build=BUILD, event=None, now=NOW)
+    later = claim.Verdict(False, "Cooldown", "9s are left")
+    counted = claim.record(kept or [], later, build=BUILD, event=None, now=NOW + timedelta(minutes=2))
+    assert counted is not None and [(d.reason, d.count, d.message) for d in counted] == [
+        ("Cooldown", 2, "9s are left"),
+        ("ScaleOut", 1, "because of ScaleOut"),
+    ]
+
+
 def test_another_reason_and_every_yes_is_written_at_once_newest_first() -> None:
     kept: list[Decision] = []
     for reason, accepted in (("Cooldown", False), ("AtMaximum", False), ("ScaleOut", True), ("ScaleOut", True), ("AtMaximum", False)):
@@ -193,6 +204,7 @@ def test_back_off_grows_within_bounds(failures: int, seconds: float) -> None:
     cooldown = timedelta(seconds=seconds)
     after = claim.after_failure(ClaimStatus(active=ACTIVE, failures=failures), event="web-1", cooldown=cooldown, now=NOW)
     assert after.active is None and after.failures == failures + 1 and after.cooldown_reason == "Failure"
+    assert after.last_event == "web-1"
     assert after.cooldown_until is not None
     wait = after.cooldown_until - NOW
     assert timedelta(seconds=1) <= wait <= max(cooldown, timedelta(minutes=1))
