@@ -111,7 +111,7 @@ def console_differences(want: str, have: str) -> list[str]:
     """The order of lines between two `[Pipeline]` lines is not compared: a shell's pipe writes its trace in any order."""
     a, b = (_blocks(_UUID.sub("UUID", text)) for text in (want, have))
     pairs = [(x, y) for x, y in zip(a, b, strict=False) if x != y and _said(x) != _said(y)]
-    found = [line for x, y in pairs for line in _changed(x, y, "console")]
+    found = [line for x, y in pairs for line in _changed(*_without_equal_traces(x, y), "console")]
     return [*found, f"console: {len(a)} blocks -> {len(b)}"] if len(a) != len(b) else found
 
 
@@ -124,6 +124,13 @@ def _said(block: list[str]) -> list[str]:
     text = " ".join(dict.fromkeys(block) if "Terminated" in block else block)
     two_traces = len(re.findall(r"\+(?=\s)", text)) > 1
     return sorted(re.sub(r"[\s+]", "", text)) if two_traces else sorted(text.split())
+
+
+def _without_equal_traces(want: list[str], have: list[str]) -> tuple[list[str], list[str]]:
+    """Where a block differs, its traces are told as different only if they are: else their mix would be told beside the difference."""
+    sides = [[[line for line in block if line.startswith("+ ") is trace] for trace in (True, False)] for block in (want, have)]
+    (want_traces, want_rest), (have_traces, have_rest) = sides
+    return (want_rest, have_rest) if _said(want_traces) == _said(have_traces) else (want, have)
 
 
 def _blocks(text: str) -> list[list[str]]:

@@ -35,6 +35,13 @@ else:
     time.sleep(float(sys.argv[1]) * (1 if os.environ.get("JOB_NAME") in {unscaled!r} else {scale}))
 """
 
+_REV = """#!{python} -S
+import sys
+for line in sys.stdin:
+    text = line.rstrip("\\n")
+    sys.stdout.write(text[::-1] + line[len(text):])
+"""
+
 
 def trigger_xml(token: str = "", credential: str = "", keys: tuple[tuple[str, str], ...] = ()) -> str:
     """A generic webhook trigger as the recordings' jobs had it."""
@@ -86,14 +93,19 @@ def credential_xml(identity: str, secret: str, username: str = "") -> str:
 
 
 def write_sleep(folder: Path, gates: Path, gated: list[str], scale: float, unscaled: tuple[str, ...] = ()) -> Path:
-    """A `sleep` for the agent's PATH: of gated jobs it waits for the test, of others it is `scale` times as long."""
+    """A `sleep` for the agent's PATH: of gated jobs it waits for the test, of others it is `scale` times as long. And the `rev` that the
+    recorded pipelines call and a small machine has not."""
     folder.mkdir()
     gates.mkdir()
     (gates / "open").write_text("0")
-    tool = folder / "sleep"
-    tool.write_text(_SLEEP.format(python=sys.executable, gates=str(gates), gated=gated, scale=scale, unscaled=unscaled))
-    tool.chmod(0o755)
+    _tool(folder / "sleep", _SLEEP.format(python=sys.executable, gates=str(gates), gated=gated, scale=scale, unscaled=unscaled))
+    _tool(folder / "rev", _REV.format(python=sys.executable))
     return folder
+
+
+def _tool(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 @dataclass

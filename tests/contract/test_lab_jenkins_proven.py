@@ -6,6 +6,7 @@ Jenkins' waits are a twentieth as long (those of 20 s are 3 s), and a `sleep` of
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -107,12 +108,18 @@ async def test_the_proven_job_runs_unmodified(lab: Lab) -> None:
 
 
 _STEP = """\
-import signal, sys, time
+import os, signal, sys, time
+terms = 0
 def gone(*_):
+    global terms
+    terms += 1
     with open("terms", "a") as file: file.write("TERM\\n")
-    if len(open("terms").read().splitlines()) == 1:
-        time.sleep(0.4); sys.exit(1)
+    if terms == 1:
+        deadline = time.monotonic() + 20
+        while terms < 2 and time.monotonic() < deadline: time.sleep(0.02)
+        sys.exit(1)
 signal.signal(signal.SIGTERM, gone)
+open("pid", "w").write(str(os.getpid()))
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -123,8 +130,8 @@ async def test_a_step_that_takes_its_time_gets_term_again_and_ends_before_rollba
 
     def work() -> None:
         (lab.folder / "step.py").write_text(_STEP)
-        command = f"python3 -S {lab.folder}/step.py; echo never"
-        body = f"steps {{ sh '{command}' }} }} }}\n post {{ aborted {{ sh 'cat terms; pgrep -f [s]tep.py || echo no child' }} }}"
+        command = f"{sys.executable} -S {lab.folder}/step.py; echo never"
+        body = f"steps {{ sh '{command}' }} }} }}\n post {{ aborted {{ sh 'cat terms; kill -0 $(cat pid) || echo no child' }} }}"
         lab.create("slow-step", job_xml(f"pipeline {{ agent any\n stages {{ stage('a') {{ {body} }}"))
         lab.call("POST", "job/slow-step/build")
         lab.console_has("job/slow-step/1", "ready\n")
