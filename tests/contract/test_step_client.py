@@ -66,6 +66,15 @@ async def test_a_claim_that_is_refused_leaves_the_reason(gateway: Gateway, clien
     assert not (ended.folder / "claim-7.event").exists()
 
 
+async def test_a_workspace_gathers_no_files(gateway: Gateway, client: Client) -> None:
+    """An alert that goes on firing calls the job at each repeat_interval."""
+    for name in ("claim-5.reason", "claim-6.event", "claim-of-people.reason", "notes"):
+        (client.folder / name).write_text("x")
+    gateway.replies = [answer("refused", reason="Cooldown", message="40s left of 5m00s")]
+    ended = await client.run("claim")
+    assert sorted(path.name for path in ended.folder.iterdir()) == ["claim-7.reason", "claim-of-people.reason", "notes"]
+
+
 async def test_another_step_leaves_no_file_and_a_failure_is_1(gateway: Gateway, client: Client) -> None:
     gateway.replies = [answer("succeeded"), answer("failed", reason="CloneFailed", message="no space on ds-1")]
     assert (await client.run("allocate")).code == 0
