@@ -70,6 +70,32 @@ async def test_the_big_ip_is_away_for_the_whole_join_and_comes_back() -> None:
     await failed(world, "JoinTimeout", "join", leases=1)
 
 
+async def test_a_pool_that_has_lost_its_monitor() -> None:
+    world = await about_to()
+    ref, build = await world.ref(), await world.build_ref(1)
+    for step in ("claim", "allocate", "clone", "verify"):
+        await world.step(step, ref, build)
+    world.bigip.pools[POOL].monitor = ""
+    answer = await world.step("join", ref, build)
+    assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "MemberUnmonitored")
+    await failed(world, "MemberUnmonitored", "join", leases=1)
+
+
+async def test_a_member_may_be_unchecked_until_its_first_check() -> None:
+    world = await about_to()
+    ref, build = await world.ref(), await world.build_ref(1)
+    for step in ("claim", "allocate", "clone", "verify"):
+        await world.step(step, ref, build)
+    world.bigip.health["192.0.2.100:8080"] = "unchecked"
+    joined = asyncio.ensure_future(world.step("join", ref, build))
+    await asyncio.sleep(10)
+    assert not joined.done()
+    world.bigip.health["192.0.2.100:8080"] = "up"
+    answer = await joined
+    assert isinstance(answer, Outcome) and answer.state == "succeeded", answer
+    await world.stop()
+
+
 async def test_an_answer_lost_after_the_member_was_made() -> None:
     world = await about_to()
     world.bigip.fail("add_member", Retryable(SYSTEM, "TimedOut", "no answer"), after_effect=True)

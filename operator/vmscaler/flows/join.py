@@ -48,7 +48,8 @@ async def _attempt(ctx: Context, recorder: Recorder, systems: Systems, pool: str
     if member is None:
         member = await bigip.add_member(pool, address, port)
         recorder.progress(f"{name} joined {pool}, disabled")
-    if member.state == "unchecked":
+    # "Unchecked" is what a member without a monitor reads for ever, and what one with a monitor may read before its first check.
+    if member.state == "unchecked" and not (await bigip.pool(pool)).monitor:
         raise Rejected(SYSTEM, "MemberUnmonitored", f"{name} of {pool} is unchecked: give the pool a monitor")
     if member.in_service:
         # Whoever enabled it may have ended, or been refused, before it was saved: a reboot or a failover would disable it again.
