@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import trustme
@@ -11,6 +12,7 @@ from tests.fakes.effects import DirectEffects
 from tests.fakes.kube import FakeKube
 from tests.fakes.world import World, sample
 
+from vmscaler.adapters import systems as systems_module
 from vmscaler.adapters.systems import SiteSystems
 from vmscaler.api.site import Site
 from vmscaler.flows.steps import Outcome
@@ -43,6 +45,28 @@ async def a_site(kube: FakeKube) -> Site:
     }:
         await kube.create_secret(name, {"username": "sample", "password": "sample", "token": "sample", KEY: "sample"}, {}, {})
     return site
+
+
+async def test_a_line_end_in_a_secret_is_no_part_of_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube(DirectEffects())
+    site = await a_site(kube)
+    for ref in (site.spec.vcenter, site.spec.bigip, site.spec.jenkins):
+        values = {"username": "sample\n", "password": "sample pass \r\n", "token": "sample-token\n"}
+        await kube.patch_secret(ref.credentials_secret_ref.name, values)
+    made: dict[str, tuple[object, ...]] = {}
+    for client in ("VSphereClient", "BigIpClient", "JenkinsClient"):
+        kind = getattr(systems_module, client)
+
+        def make(*args: object, client: str = client, kind: Any = kind, **more: object) -> object:
+            made[client] = args[1:3]
+            return kind(*args, **more)
+
+        monkeypatch.setattr(systems_module, client, make)
+    systems = SiteSystems(kube, DirectEffects())
+    await systems.of(site)
+    assert made["VSphereClient"] == made["BigIpClient"] == ("sample", "sample pass ")
+    assert made["JenkinsClient"] == ("sample", "sample-token")
+    await systems.close()
 
 
 async def test_only_what_the_clients_are_made_of_makes_new_ones() -> None:

@@ -80,7 +80,8 @@ class SiteSystems:
             missing = [key for key in keys if not data.get(key)]
             if missing:
                 raise Rejected("kubernetes", "SecretIncomplete", f"Secret {name!r} lacks {', '.join(missing)}: add it")
-            found[name] = data
+            # `kubectl create secret --from-file` keeps the line end that an editor or echo left, and no password ends so.
+            found[name] = {key: text if key == "privateKey" else text.rstrip("\r\n") for key, text in data.items()}
         return found
 
     def _make(self, site: Site, secrets: dict[str, dict[str, str]]) -> Systems:
