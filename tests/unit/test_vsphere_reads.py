@@ -11,7 +11,7 @@ from pyVmomi import vim, vmodl
 
 from vmscaler.adapters.vsphere.clonespec import clone_spec
 from vmscaler.adapters.vsphere.faults import of_error, of_fault
-from vmscaler.adapters.vsphere.lookups import template_at
+from vmscaler.adapters.vsphere.lookups import network_named, template_at
 from vmscaler.adapters.vsphere.properties import of_vm, retrieve, task_info, vm_info
 from vmscaler.adapters.vsphere.stub import GivenUp, Limit
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable, Untrusted
@@ -59,6 +59,20 @@ def test_what_is_kept_back_is_not_taken_for_not_set(fault: Exception) -> None:
     content = Content([[(VM, {"name": "web-1", "config.instanceUuid": "u"}, {"config.extraConfig": fault})]])
     with pytest.raises(type(fault)):
         of_vm(content, VM)
+
+
+def test_a_port_group_is_found_among_others_that_may_not_be_seen() -> None:
+    """A user of few rights is what an administrator gives; a datacenter lists everybody's networks all the same."""
+    center, mine, theirs = vim.Datacenter("datacenter-1"), vim.Network("network-1"), vim.Network("network-2")
+    listed = [(center, {"network": [theirs, mine]}, {})]
+    names = [(theirs, {}, {"name": vim.fault.NoPermission()}), (mine, {"name": "vlan-web"}, {})]
+    assert network_named(Content([listed], [names], at=center), "DC0", "vlan-web") is mine
+    with pytest.raises(Rejected) as refusal:
+        network_named(Content([listed], [names], at=center), "DC0", "vlan-theirs")
+    assert refusal.value.reason == "PortGroupNotFound" and "may see" in refusal.value.message
+    ended = [(theirs, {}, {"name": vim.fault.NotAuthenticated()}), names[1]]
+    with pytest.raises(vim.fault.NotAuthenticated):
+        network_named(Content([listed], [ended], at=center), "DC0", "vlan-web")
 
 
 def test_a_vm_without_a_configuration_is_not_one_without_marks() -> None:

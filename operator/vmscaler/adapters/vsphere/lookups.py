@@ -99,13 +99,15 @@ def _named(content: Any, datacenter: str, property_: str, type_: Any, name: str,
         raise Rejected(SYSTEM, "DatacenterNotFound", said)
     listed = one(content, center, vim.Datacenter, (property_,)).get(property_) or []
     try:
-        found = [obj for obj, properties in retrieve(content, listed, type_, ("name",)) if properties.get("name") == name]
+        # Other teams' are listed too; the user need not be allowed to see them.
+        readable = retrieve(content, listed, type_, ("name",), permitted=True)
+        found = [obj for obj, properties in readable if properties.get("name") == name]
     except vmodl.fault.ManagedObjectNotFound as error:
         raise Retryable(
             SYSTEM, "InventoryChanged", f"a {kind} of datacenter {datacenter} went while they were listed", after=1.0
         ) from error
     if not found:
-        raise Rejected(SYSTEM, f"{reason}NotFound", f"datacenter {datacenter} has no {kind} {name!r}: {cure}")
+        raise Rejected(SYSTEM, f"{reason}NotFound", f"datacenter {datacenter} has no {kind} {name!r} that the vCenter user may see: {cure}")
     if len(found) > 1:
         raise Rejected(SYSTEM, f"{reason}Ambiguous", f"datacenter {datacenter} has {len(found)} {kind}s {name!r}: rename one, or {cure}")
     return found[0]

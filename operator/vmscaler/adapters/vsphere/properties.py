@@ -25,9 +25,13 @@ TASK_PATHS = ("info.state", "info.progress", "info.result", "info.error", "info.
 MARK = "guestinfo.vmscaler."
 
 
-def retrieve(content: Any, objects: Sequence[Any], type_: Any, paths: Sequence[str]) -> list[tuple[Any, dict[str, Any]]]:
+def retrieve(
+    content: Any, objects: Sequence[Any], type_: Any, paths: Sequence[str], *, permitted: bool = False
+) -> list[tuple[Any, dict[str, Any]]]:
     """(object, {path: value}); what is not set is left out. Raises ManagedObjectNotFound for one object gone, and what the server
     says of a property that it keeps back (NoPermission, NotAuthenticated): such a one must not read as "not set".
+
+    `permitted`: objects of which something is kept back for want of a permission are left out, where one of many is looked for.
     """
     if not objects:
         return []
@@ -40,13 +44,21 @@ def retrieve(content: Any, objects: Sequence[Any], type_: Any, paths: Sequence[s
     result = content.propertyCollector.RetrievePropertiesEx([spec], collector.RetrieveOptions())
     while result is not None:
         for item in result.objects:
-            for missing in item.missingSet:
-                raise missing.fault
+            faults = [missing.fault for missing in item.missingSet]
+            if permitted and faults and all(_not_permitted(fault) for fault in faults):
+                continue
+            for fault in faults:
+                raise fault
             found.append((item.obj, {prop.name: prop.val for prop in item.propSet}))
         if not result.token:
             break
         result = content.propertyCollector.ContinueRetrievePropertiesEx(result.token)
     return found
+
+
+def _not_permitted(fault: Any) -> bool:
+    # NotAuthenticated is a NoPermission, but says that the session has ended: that is of all objects.
+    return isinstance(fault, vim.fault.NoPermission) and not isinstance(fault, vim.fault.NotAuthenticated)
 
 
 def one(content: Any, obj: Any, type_: Any, paths: Sequence[str]) -> dict[str, Any]:
