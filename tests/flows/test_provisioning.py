@@ -209,6 +209,19 @@ async def test_a_namespace_that_is_not_granted_becomes_ready_by_itself() -> None
     await world.stop()
 
 
+async def test_a_pool_whose_members_take_any_port_asks_for_one() -> None:
+    """Port "any" reads as 0, which no VM listens on: every scale-out would crash at it."""
+    world = await World.make()
+    for member in world.bigip.pools[POOL].members.values():
+        member.port = 0
+    await world.start()
+    await asyncio.sleep(5)
+    assert await world.condition("PoolResolved") == ("False", "MemberPortUnknown")
+    await world.edit(lambda spec: spec["f5"].update(memberPort=8080))
+    await world.ready()
+    await world.stop()
+
+
 TROUBLES = {
     "jenkins down": lambda w: w.jenkins.down(),
     "jenkins refuses the login": lambda w: w.jenkins.refusing_login(),

@@ -24,10 +24,14 @@ def full_path(name: str) -> str:
 
 
 def member_port(given: int | None, members: Sequence[MemberView], pool: str) -> int | Refusal:
-    """The spec's port, or the one that all members share."""
+    """The spec's port, or the one that all members share. Port 0 is the device's "any": a VM's own cannot be had from it."""
     if given is not None:
         return given
     ports = sorted({member.port for member in members})
+    if ports == [0]:
+        return Refusal(
+            "MemberPortUnknown", f"the members of {pool} take any port: set spec.f5.memberPort to the one that the service listens on"
+        )
     if len(ports) == 1:
         return ports[0]
     if not ports:
