@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "operator" / "vmscaler"
 # Callable -> position of its reason (without self).
 TAKES_REASON = {
     **dict.fromkeys(("Retryable", "Untrusted", "Closed", "Rejected", "NotFound", "Conflict", "OutsideError"), 1),
-    **dict.fromkeys(("StepFailed", "Refusal", "no"), 0),
+    **dict.fromkeys(("StepFailed", "Refusal", "Hold", "no"), 0),
     **dict.fromkeys(("Seen", "Verdict", "Outcome", "Claimed", "_error"), 1),
     "put": 2,
     "set_condition": 3,

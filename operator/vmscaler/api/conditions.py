@@ -21,6 +21,9 @@ SITE_CONDITIONS = (
     MONITORING_HOSTS_READY,
 )
 
+# VmInstance, while it is being deleted.
+REMOVED = "Removed"
+
 # AutoscalingPolicy: what was found, then what was provisioned, in the order of creation.
 GRANTED = "Granted"
 TEMPLATE_RESOLVED = "TemplateResolved"

@@ -1,6 +1,6 @@
 """The clean-up path of a VmInstance: one for scale-in, rollback and `kubectl delete`. Called while its finalizer holds it.
 
-    drain -> leave the pool -> remove the node -> destroy the VM -> rest or free the address -> let go
+    brake -> drain -> leave the pool -> remove the node -> destroy the VM -> rest or free the address -> let go
 
 Each pass looks at what is there and does the next thing; Retryable means "not yet". An effect that an earlier try had begun is
 found by the names fixed beforehand. A VM is touched only if its marks are ours.
@@ -8,23 +8,30 @@ found by the names fixed beforehand. A VM is touched only if its marks are ours.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 
+from vmscaler.api import conditions as c
 from vmscaler.api import duration
 from vmscaler.api.iplease import IpLease, LeasePhase
-from vmscaler.api.meta import FINALIZER
+from vmscaler.api.meta import FINALIZER, ConditionStatus
 from vmscaler.api.scaleevent import ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import InstancePhase, InstanceRemoval, VmInstance
+from vmscaler.decide.conditions import find, set_condition
 from vmscaler.decide.instance import HOLDER_UID
 from vmscaler.decide.marks import identity, ours
+from vmscaler.flows.brake import brake
 from vmscaler.flows.clone import believe_absence
 from vmscaler.flows.context import Context
 from vmscaler.flows.status import write_status
 from vmscaler.flows.targets import sync_targets
-from vmscaler.ports.errors import NotFound, OutsideError, Rejected, Retryable
+from vmscaler.ports.errors import Closed, NotFound, OutsideError, Rejected, Retryable
 from vmscaler.ports.systems import Systems
 from vmscaler.ports.vsphere import SYSTEM, VmInfo
+
+# Parts of a removal that goes well; the phase says what it does.
+_PASSING = frozenset({"Gathering", "Draining", "CloneRunning"})
 
 
 async def reconcile_instance(ctx: Context, namespace: str, name: str) -> None:
@@ -40,6 +47,30 @@ async def _reconcile(ctx: Context, namespace: str, name: str) -> None:
         return
     if not vmi.deleting or FINALIZER not in vmi.metadata.finalizers:
         return
+    try:
+        await _clean_up(ctx, vmi)
+    except OutsideError as error:
+        with contextlib.suppress(OutsideError):
+            await _tell(ctx, vmi, error)
+        raise
+
+
+async def _tell(ctx: Context, vmi: VmInstance, error: OutsideError) -> None:
+    """What the removal waits for, written when its reason changes."""
+    status = ConditionStatus.UNKNOWN if isinstance(error, Retryable) and error.system != "vmscaler" else ConditionStatus.FALSE
+    before, passing = find(vmi.status.conditions, c.REMOVED), error.reason in _PASSING
+    told_before = (before.status, before.reason) == (status, error.reason) if before is not None else passing
+    if told_before or isinstance(error, Closed):
+        return
+    conditions = set_condition(vmi.status.conditions, c.REMOVED, status, error.reason, error.message, now=ctx.clock.now())
+    told = vmi.model_copy(update={"status": vmi.status.model_copy(update={"conditions": conditions})})
+    await write_status(ctx, told, base=vmi)
+    await ctx.kube.emit(vmi, "Normal" if passing else "Warning", error.reason, error.message)
+
+
+async def _clean_up(ctx: Context, vmi: VmInstance) -> None:
+    if vmi.status.removal is None:
+        await brake(ctx, vmi)
     site = await ctx.kube.get(Site, vmi.spec.site_ref.name)
     systems = await ctx.systems(site)
     vmi, removal = await _begin(ctx, vmi)

@@ -198,5 +198,5 @@ def _base(pool: Pool, mine: list[VmInstance]) -> list[MemberView]:
 def _instances(policy: AutoscalingPolicy, pool: Pool | None, mine: list[VmInstance]) -> Instances:
     old = policy.status.instances or Instances()
     base = sum(1 for member in _base(pool, mine) if member.enabled) if pool is not None else old.baseline
-    serving = sorted(vmi.metadata.name for vmi in mine if vmi.status.phase == InstancePhase.IN_SERVICE and not vmi.deleting)
+    serving = sorted(vmi.metadata.name for vmi in mine if vmi.status.phase == InstancePhase.IN_SERVICE)
     return Instances(baseline=base, ours=len(serving), total=base + len(serving), names=serving)

@@ -26,7 +26,8 @@ async def sync_targets(ctx: Context, systems: Systems, policy: PolicyRef) -> int
     file_name = names.targets_file(policy.namespace, policy.name)
     async with ctx.fences.hold("targets", file_name):
         found = [vmi for vmi in await ctx.kube.list_objects(VmInstance, policy.namespace) if vmi.spec.policy_ref.name == policy.name]
-        serving = [vmi for vmi in found if vmi.status.phase == InstancePhase.IN_SERVICE and not vmi.deleting and vmi.status.address]
+        # One whose deletion the brake holds still serves: its phase changes when the drain begins.
+        serving = [vmi for vmi in found if vmi.status.phase == InstancePhase.IN_SERVICE and vmi.status.address]
         if serving or await _wanted(ctx, policy):
             try:
                 groups = target_groups(serving)
