@@ -49,6 +49,9 @@ def test_what_is_set_is_set() -> None:
     assert root.findtext("disabled") == "true"
     assert root.findtext(f"{GENERIC_TRIGGER}/tokenCredentialId") == f"vmscaler-hook-{UID}"
     assert not root.findtext(f"{GENERIC_TRIGGER}/token")
+    # A token of the template's would open the hook to whoever has read the template.
+    holding = dataclasses.replace(INPUTS, job_template=INPUTS.job_template.replace("<token></token>", "<token>sample</token>"))
+    assert holding != INPUTS and job.job_config(holding) == job.job_config(INPUTS)
     description = root.findtext("description") or ""
     assert description.startswith("Managed by vmscaler for acme/web (Acme web shop) ")
     assert job.owner(description) == job.JobOwner("acme", "web", UID)
@@ -113,6 +116,20 @@ def test_no_display_name_breaks_the_text_or_claims_another_owner(text: str) -> N
 def test_hostile_values_never_reach_the_pipeline(field: str, text: str) -> None:
     with pytest.raises(ValueError, match="may not stand in a pipeline"):
         job.job_config(dataclasses.replace(INPUTS, values=dataclasses.replace(VALUES, **{field: text})))
+
+
+def test_limits_and_a_ca_that_cannot_be_are_refused() -> None:
+    for stage in ("claim", "rollback"):
+        for seconds in (0, -5):
+            limits = dataclasses.replace(VALUES.limits, **{stage: seconds})
+            with pytest.raises(ValueError, match=f"{stage} is {seconds} s: it must be at least 1 s"):
+                pipeline.render(INPUTS.pipeline_template, dataclasses.replace(VALUES, limits=limits))
+        limits = dataclasses.replace(VALUES.limits, **{stage: 1})
+        assert pipeline.render(INPUTS.pipeline_template, dataclasses.replace(VALUES, limits=limits))
+    # In base64: 48 KiB, below what a Java class and an environment variable hold.
+    assert pipeline.render(INPUTS.pipeline_template, dataclasses.replace(VALUES, gateway_ca_pem="x" * 36 * 1024))
+    with pytest.raises(ValueError, match="GATEWAY_CA"):
+        pipeline.render(INPUTS.pipeline_template, dataclasses.replace(VALUES, gateway_ca_pem="x" * (36 * 1024 + 1)))
 
 
 def test_an_empty_hook_credential_is_refused() -> None:

@@ -106,6 +106,34 @@ def test_what_is_added_or_taken_away_is_named() -> None:
     assert job.differs(wanted, xmltext.render(root)) == ["trigger.variable.am_status+"]
 
 
+@pytest.mark.parametrize(("holder", "kind"), [("genericRequestVariables", "Request"), ("genericHeaderVariables", "Header")])
+def test_a_variable_from_the_hooks_url_or_headers_is_named(holder: str, kind: str) -> None:
+    """Whoever calls the hook would choose it; Jenkins writes them as a list of their own."""
+    wanted = job.job_config(INPUTS)
+    root = xmltext.parse(wanted)
+    trigger = xmltext.only(root, GENERIC_TRIGGER)
+    variables = trigger.makeelement(holder, {})
+    variable = variables.makeelement(f"{GWT}Generic{kind}Variable", {})
+    key = variable.makeelement("key", {})
+    key.text = "PATH"
+    variable.append(key)
+    variables.append(variable)
+    trigger.append(variables)
+    assert job.differs(wanted, xmltext.render(root)) == [f"trigger.{kind.lower()}Variable.PATH"]
+
+
+def test_a_carriage_return_of_an_editors_is_no_drift() -> None:
+    wanted = job.job_config(INPUTS)
+    script = xmltext.parse(wanted).findtext("definition/script") or ""
+    root = xmltext.parse(wanted)
+    xmltext.only(root, "definition/script").text = "SCRIPT"
+    stored = xmltext.render(root).replace("SCRIPT", "")
+    assert "\n" in script
+    body = script.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", "&#13;&#10;")
+    stored = stored.replace("<script></script>", f"<script>{body}</script>").replace("<script />", f"<script>{body}</script>")
+    assert job.differs(wanted, stored) == []
+
+
 def test_what_a_person_may_add_is_none_of_our_business() -> None:
     wanted = job.job_config(INPUTS)
     root = xmltext.parse(wanted)

@@ -66,6 +66,17 @@ def test_two_policies_or_two_sequences_never_share_an_event(one: str, other: str
         assert names.event_name(one, UID, first) != names.event_name(other, UID, second)
 
 
+@pytest.mark.parametrize("length", [*range(36, 70), 253])
+def test_a_long_policy_has_instances_whose_names_are_labels(length: int) -> None:
+    """Labels and host names end at 63 (RFC 1123), whatever our constants say."""
+    policy = "a" * length
+    for sequence in (1, 99_999):
+        event = names.event_name(policy, UID, sequence)
+        assert LABEL.fullmatch(event) and len(names.instance_name(event, 9999)) <= 63
+        fits = length + len(f"-0f8e9-{sequence}-9999") <= 63
+        assert (event == f"{policy}-0f8e9-{sequence}") == fits
+
+
 def test_a_cut_name_stays_unique_and_a_dot_is_no_hyphen() -> None:
     long = "a" * 240
     assert names.event_name(long + "x", UID, 1) != names.event_name(long + "y", UID, 1)
@@ -100,11 +111,15 @@ def test_a_lease_is_a_legal_object_name(site: str, network: str, address: object
 
 
 def test_what_cannot_be_named_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 to 9999"):
-        names.instance_name("web-0f8e9-3", 0)
+    for number in (0, 10_000):
+        with pytest.raises(ValueError, match="1 to 9999"):
+            names.instance_name("web-0f8e9-3", number)
+    assert names.instance_name("web-0f8e9-3", 9999).endswith("-9999")
     with pytest.raises(ValueError, match="not negative"):
         names.event_name("web", UID, -1)
     with pytest.raises(ValueError, match="longer than 80"):
         names.vm_name("x" * 81)
+    assert names.vm_name("x" * 80) == "x" * 80
+    assert len(names.shorten("x" * 20, 10)) == 10
     with pytest.raises(ValueError, match="no room"):
         names.shorten("x" * 20, 9)

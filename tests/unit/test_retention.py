@@ -30,7 +30,7 @@ def event(number: int, age: timedelta, *, uid: str = "u", phase: EventPhase = Ev
 
 def test_the_newest_are_kept_and_the_rest_goes() -> None:
     events = [event(n, timedelta(hours=n)) for n in range(KEPT_PER_POLICY + 7)]
-    gone = expired(events, NOW)
+    gone = expired([*events[50:], *reversed(events[:50])], NOW)  # in no order, as they are listed
     assert {e.spec.sequence for e in gone} == set(range(KEPT_PER_POLICY, KEPT_PER_POLICY + 7))
 
 
@@ -44,3 +44,10 @@ def test_one_that_runs_is_never_taken_and_policies_do_not_share_a_count() -> Non
     others = [event(n, timedelta(hours=n), uid="v") for n in range(KEPT_PER_POLICY)]
     mine = [event(n, timedelta(hours=n)) for n in range(KEPT_PER_POLICY)]
     assert expired([*running, *others, *mine], NOW) == []
+
+
+def test_one_whose_end_was_never_written_stays() -> None:
+    events = [event(n, LONGEST * 2) for n in range(ALWAYS_KEPT + 2)]
+    for one in events:
+        one.status.finished_at = None
+    assert expired(events, NOW) == []

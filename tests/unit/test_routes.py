@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from vmscaler.decide.routes import policy_matchers, receiver_document, route_document
+from vmscaler.decide import names
+from vmscaler.decide.routes import PREFIX, policy_matchers, receiver_document, route_document
 
 
 def test_the_receiver_sends_its_token_to_one_url_only() -> None:
@@ -35,6 +36,13 @@ def test_the_route_matches_its_policy_and_lets_others_match_too() -> None:
         "group_interval": "90s",
         "repeat_interval": "3600s",
     }
+
+
+def test_matchers_stand_in_one_order_and_routes_begin_alike() -> None:
+    timing = {"group_wait": "1s", "group_interval": "1s", "repeat_interval": "1s"}
+    assert route_document("x", matchers={"b": "2", "a": "1"}, **timing)["matchers"] == ['a="1"', 'b="2"']
+    # By this beginning a route of ours is told from people's, ahead of which it must stand.
+    assert names.receiver("acme", "web").startswith(PREFIX)
 
 
 def test_matcher_values_are_quoted() -> None:

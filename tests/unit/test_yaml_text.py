@@ -41,5 +41,10 @@ def test_what_is_no_document_is_refused() -> None:
         text({1: "a"})
 
 
+@pytest.mark.parametrize("word", ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "Yes", "NULL"])
+def test_a_key_that_yaml_1_1_reads_as_something_else_is_quoted(word: str) -> None:
+    assert text({word: "x"}) == f'"{word}": "x"\n'
+
+
 def test_an_item_stands_at_its_column() -> None:
     assert item_lines({"a": {"b": ["c"]}, "no": []}, 3) == ["   - a:", "       b:", '         - "c"', '     "no": []']
