@@ -68,6 +68,7 @@ def test_the_port_of_the_members() -> None:
     for members, words in (([], "no members"), ([view(80), view(81)], "80, 81")):
         refusal = pool.member_port(None, members, "/Common/p")
         assert isinstance(refusal, Refusal) and words in refusal.message and "spec.f5.memberPort" in refusal.message
+        assert refusal.reason == "MemberPortUnknown"
 
 
 def test_the_vip() -> None:
@@ -81,6 +82,8 @@ def test_the_vip() -> None:
         ("192.0.2.12", None, False),
     ):
         assert (pool.vip_matches(vip, port, virtuals, "/Common/p") is None) is fits, (vip, port)
+    wrong = pool.vip_matches("192.0.2.10", 80, virtuals, "/Common/p")
+    assert wrong is not None and wrong.reason == "VipMismatch" and "gives the VIP 192.0.2.10:80, but" in wrong.message
     assert pool.vip_matches("192.0.2.12", 1, [], "/Common/p") is None  # an iRule may use it
     assert pool.full_path("web") == "/Common/web" and pool.full_path("/Acme/web") == "/Acme/web"
 
