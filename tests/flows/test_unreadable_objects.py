@@ -15,9 +15,10 @@ from tests.fakes.world import World
 from vmscaler.adapters.kube.client import KubeClient
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.meta import Json
+from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
-from vmscaler.flows.resync import resync_forever
-from vmscaler.ports.errors import Rejected
+from vmscaler.flows.resync import resync, resync_forever
+from vmscaler.ports.errors import NotFound, Rejected
 
 
 class Answers:
@@ -81,4 +82,25 @@ async def test_a_crash_of_one_resync_does_not_end_the_resyncs() -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+    await world.stop()
+
+
+@pytest.mark.looptime
+async def test_a_kind_that_cannot_be_listed_keeps_no_other_from_its_turn() -> None:
+    """As when its CRD is gone; but such a round is no sign of life."""
+    world = await World.make()
+    operator = await world.start()
+    woken: list[str] = []
+    operator.ctx.wake = lambda kind, namespace, name: woken.append(kind)
+    real = world.kube.list_objects
+
+    async def without_sites(kind: Any, *args: Any, **kwargs: Any) -> Any:
+        if kind is Site:
+            raise NotFound("kubernetes", "NotFound", "404 page not found")
+        return await real(kind, *args, **kwargs)
+
+    world.kube.list_objects = without_sites  # type: ignore[method-assign]
+    with pytest.raises(NotFound):
+        await resync(operator.ctx)
+    assert woken == ["VmTemplate", "AutoscalingPolicy"]
     await world.stop()

@@ -39,15 +39,26 @@ async def resync_forever(ctx: Context, period: float, beat: Callable[[datetime],
 
 
 async def resync(ctx: Context) -> None:
-    """One round. An event that is over and an instance that nobody deletes ask for nothing."""
+    """One round. A kind that cannot be listed (its CRD is gone) keeps no other from its turn. Raises the first such error, at the end."""
+    errors: list[OutsideError] = []
     for kind in KINDS:
-        found = await ctx.kube.list_objects(kind)
-        if kind is ScaleOutEvent:
-            for event in expired([event for event in found if isinstance(event, ScaleOutEvent)], ctx.clock.now()):
-                await ctx.kube.delete(event)
-        for obj in found:
-            if isinstance(obj, ScaleOutEvent) and obj.status.phase in (EventPhase.SUCCEEDED, EventPhase.FAILED, EventPhase.RUNNING):
-                continue
-            if isinstance(obj, VmInstance) and not obj.deleting:
-                continue
-            ctx.wake_object(obj)
+        try:
+            await _wake_all(ctx, kind)
+        except OutsideError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+async def _wake_all(ctx: Context, kind: type[Resource[Any, Any]]) -> None:
+    """An event that is over and an instance that nobody deletes ask for nothing."""
+    found = await ctx.kube.list_objects(kind)
+    if kind is ScaleOutEvent:
+        for event in expired([event for event in found if isinstance(event, ScaleOutEvent)], ctx.clock.now()):
+            await ctx.kube.delete(event)
+    for obj in found:
+        if isinstance(obj, ScaleOutEvent) and obj.status.phase in (EventPhase.SUCCEEDED, EventPhase.FAILED, EventPhase.RUNNING):
+            continue
+        if isinstance(obj, VmInstance) and not obj.deleting:
+            continue
+        ctx.wake_object(obj)
