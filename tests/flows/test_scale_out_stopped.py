@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.fakes.world import World
+from tests.fakes.world import RESYNC, World
 from tests.flows.failing import about_to, failed
 
-from vmscaler.api.scaleevent import EventPhase
+from vmscaler.api.scaleevent import EventPhase, ScaleOutEvent
+from vmscaler.flows.claim import ensure_event
 from vmscaler.flows.settle import fail, succeed
 from vmscaler.flows.steps import Outcome
 from vmscaler.ports.errors import Conflict
@@ -124,6 +125,47 @@ async def test_a_claim_without_its_event_is_settled_when_the_policy_goes() -> No
     assert not [key for key in world.kube.objects if key[0] == "AutoscalingPolicy"] and await world.instances() == []
     answer = await world.step("allocate", ref, build)
     assert not (isinstance(answer, Outcome) and answer.state == "succeeded") and await world.instances() == []
+    await world.stop()
+
+
+async def test_a_running_event_that_somebody_deletes_is_there_again_and_can_be_rolled_back() -> None:
+    world = await about_to()
+    ref, build = await world.ref(), await world.build_ref(1)
+    for step in ("claim", "allocate", "clone"):
+        await world.step(step, ref, build)
+    (event,) = await world.events()
+    await world.delete(event)
+    await asyncio.sleep(RESYNC + 5)
+    (again,) = await world.events()
+    assert (again.metadata.name, again.spec.build, again.status.phase) == (event.metadata.name, event.spec.build, EventPhase.RUNNING)
+    answer = await world.step("rollback", ref, build)
+    assert isinstance(answer, Outcome) and answer.state == "succeeded"
+    await failed(world, "BuildAborted", "claim", leases=1)
+
+
+async def test_who_begins_an_event_late_takes_nothing_back() -> None:
+    world = await about_to()
+    operator = world.operator
+    assert operator is not None
+    ref, build = await world.ref(), await world.build_ref(1)
+    plain, seen = world.kube.get, []
+
+    async def before_it_began(kind: Any, name: str, namespace: str | None = None) -> Any:
+        found = await plain(kind, name, namespace)
+        if kind is ScaleOutEvent and not seen:
+            seen.append(found)
+            world.kube.get = plain  # type: ignore[method-assign]
+            fresh = found.model_copy(update={"status": type(found.status)()})
+            await world.step("allocate", ref, build)
+            return fresh
+        return found
+
+    await world.step("claim", ref, build)
+    policy = await world.policy()
+    assert policy.status.claim is not None
+    world.kube.get = before_it_began  # type: ignore[method-assign, assignment]
+    event = await ensure_event(operator.ctx, policy, policy.status.claim)
+    assert [action.name for action in event.status.actions] == ["address", "probe"], event.status.actions
     await world.stop()
 
 

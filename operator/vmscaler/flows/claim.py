@@ -29,7 +29,7 @@ from vmscaler.decide.grants import tenant_of
 from vmscaler.decide.instance import BUILD, POLICY_UID
 from vmscaler.decide.words import plain
 from vmscaler.flows.context import Context
-from vmscaler.flows.status import ensure_status, rfc3339, write_status
+from vmscaler.flows.status import rfc3339, write_status
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Retryable
 from vmscaler.ports.monitoring import FiringAlert
 
@@ -150,7 +150,11 @@ async def ensure_event(ctx: Context, policy: AutoscalingPolicy, state: ClaimStat
             event = await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
     if event.status.started_at is None:
         started = {"phase": EventPhase.RUNNING, "stage": "claim", "startedAt": rfc3339(active.since), "actions": []}
-        event = await ensure_status(ctx, event, started)
+        try:
+            # Once only: who comes late must not take back what the steps have recorded since.
+            event = await ctx.kube.patch_status(event, started, expect=event.metadata.resource_version)
+        except Conflict:
+            return await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
         await ctx.kube.emit(policy, "Normal", "ScaleOut", f"{event.metadata.name}: build {active.build.number} of {active.build.job}")
     return event
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from vmscaler.api import conditions as c
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, DeletionPolicy, Mode
 from vmscaler.api.meta import FINALIZER, ConditionStatus
-from vmscaler.api.scaleevent import EventPhase, ScaleOutEvent
+from vmscaler.api.scaleevent import EventPhase
 from vmscaler.api.site import Site, Tenant
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.decide.conditions import find, is_true, summarise
@@ -92,13 +92,16 @@ async def _write(ctx: Context, policy: AutoscalingPolicy, looks: Looks, found: F
 
 
 async def _settle_claim(ctx: Context, policy: AutoscalingPolicy) -> None:
-    """Free a claim whose event is over, where a crash came between the two writes."""
-    active = policy.status.claim.active if policy.status.claim else None
-    if active is None:
+    """Free a claim whose event is over, where a crash came between the two writes.
+
+    An event that is not there (deleted by somebody, or never made) is made: it names the build whose rollback is the way out, and without it
+    every claim would be answered AlreadyRunning with nothing to be seen that runs.
+    """
+    if policy.status.claim is None or policy.status.claim.active is None:
         return
     try:
-        event = await ctx.kube.get(ScaleOutEvent, active.event, policy.customer)
-    except NotFound:
+        event = await ensure_event(ctx, policy, policy.status.claim)
+    except Rejected:  # the namespace goes
         return
     if event.status.phase in (EventPhase.SUCCEEDED, EventPhase.FAILED):
         await clear_claim(ctx, event)
