@@ -1,6 +1,6 @@
 """Builds the lab's Go parts once, into the cache, keyed by what they are made of.
 
-Called by `lab.controlplane` and `lab.vcenter`: `await build(Path("hack/vcenter"), name="vcenter")`
+Called by `lab.controlplane`, `lab.vcenter` and `lab.monitoring_modules`: `await build(Path("hack/vcenter"), name="vcenter")`
 answers with the path of a binary, at once if these very sources were built before by this Go. `lab.gotoolchain`
 finds Go; `lab.gobuild_progress` shows what takes minutes.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import signal
 import tempfile
@@ -31,7 +32,7 @@ def sources(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def key(folder: Path, *, go_version: str, arch: str, ldflags: Sequence[str], tags: Sequence[str]) -> str:
+def key(folder: Path, *, go_version: str, arch: str, ldflags: Sequence[str], tags: Sequence[str], package: str = ".") -> str:
     """A digest (hex) of all that decides how the binary comes out."""
     digest = hashlib.sha256()
 
@@ -40,6 +41,7 @@ def key(folder: Path, *, go_version: str, arch: str, ldflags: Sequence[str], tag
             digest.update(len(part).to_bytes(8, "big") + part)
 
     take(text.encode() for text in (go_version, arch, str(len(ldflags)), *ldflags, str(len(tags)), *tags))
+    take([] if package == "." else [package.encode()])
     for path in sources(folder):
         take((path.relative_to(folder).as_posix().encode(), path.read_bytes()))
     return digest.hexdigest()
@@ -51,31 +53,41 @@ async def build(
     name: str,
     ldflags: Sequence[str] = (),
     tags: Sequence[str] = (),
+    package: str = ".",
     progress: Report | None = None,
 ) -> Path:
     """The binary of the Go module in `source`, stripped (`-s -w` is added to `ldflags`).
 
-    `progress` is called with each Step (default: shown on stderr). Raises GoError when there is no Go to be had or
+    `package` is the command: the module's own, or the import path of one in a module that its go.mod pins. `progress` is called with each Step (default: shown on stderr). Raises GoError when there is no Go to be had or
     the build fails; the message holds the compiler's last lines.
     """
     async with contextlib.AsyncExitStack() as stack:
         report = progress if progress is not None else stack.enter_context(show(name))
         go = await find_go(minimum_go(source), report)
         flags = ("-s", "-w", *ldflags)
-        digest = key(source, go_version=go.version, arch=go.arch, ldflags=flags, tags=tags)
+        digest = key(source, go_version=go.version, arch=go.arch, ldflags=flags, tags=tags, package=package)
         folder = cache_dir() / "bin"
         target = folder / f"{name}-{digest[:20]}"
         if not target.exists():
             async with locked(folder / f".{name}.lock", waiting=lambda: report(Step("waiting for another build"))):
                 if not target.exists():
-                    await _compile(go, source, target, flags, tags, report)
+                    await _compile(go, source, package, target, flags, tags, report)
                     _forget_old(folder, name)
     with contextlib.suppress(OSError):
         os.utime(target)  # _forget_old keeps what was used last
     return target
 
 
-async def _compile(go: Go, source: Path, target: Path, flags: Sequence[str], tags: Sequence[str], report: Report) -> None:
+async def module_folder(source: Path, module: str, *, report: Report) -> Path:
+    """Where Go keeps the (read-only) files of `module`, of the version that the go.mod in `source` pins, checked against its
+    go.sum; downloaded if they are not there. Raises GoError."""
+    printed: list[str] = []
+    go = await find_go(minimum_go(source), report)
+    await _go(go, source, ["mod", "download", "-json", module], lambda line: None, printed.append)
+    return Path(json.loads("".join(printed))["Dir"])
+
+
+async def _compile(go: Go, source: Path, package: str, target: Path, flags: Sequence[str], tags: Sequence[str], report: Report) -> None:
     name = target.name.rpartition("-")[0]
     for stale in target.parent.glob(f".{name}.*.tmp"):
         stale.unlink()  # we hold the lock: whoever began these is dead
@@ -83,13 +95,13 @@ async def _compile(go: Go, source: Path, target: Path, flags: Sequence[str], tag
     if tags:
         options += ["-tags", ",".join(tags)]
     state = BuildProgress()
-    listing = ["list", *options, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", "."]
+    listing = ["list", *options, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", package]
     stale_packages: list[str] = []
     await _go(go, source, listing, lambda line: report(state.fetched(line)), stale_packages.append)
     state.expect(stale_packages)
     report(state.step("compiling"))
     with _placed(target, prefix=f".{name}.") as path:
-        await _go(go, source, ["build", *options, "-v", "-o", str(path), "."], lambda line: report(state.compiled(line)))
+        await _go(go, source, ["build", *options, "-v", "-o", str(path), package], lambda line: report(state.compiled(line)))
 
 
 @contextlib.contextmanager

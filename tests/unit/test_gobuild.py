@@ -35,8 +35,9 @@ def digest(
     arch: str = "linux/amd64",
     ldflags: tuple[str, ...] = ("-s",),
     tags: tuple[str, ...] = (),
+    package: str = ".",
 ) -> str:
-    return key(folder, go_version=go, arch=arch, ldflags=ldflags, tags=tags)
+    return key(folder, go_version=go, arch=arch, ldflags=ldflags, tags=tags, package=package)
 
 
 def test_key_depends_on_everything_that_is_built(module: Path) -> None:
@@ -46,6 +47,7 @@ def test_key_depends_on_everything_that_is_built(module: Path) -> None:
         digest(module, go="go1.26.9"),
         digest(module, arch="linux/arm64"),
         digest(module, ldflags=("-s", "-w")),
+        digest(module, package="example.test/other/cmd/x"),
     }
     seen |= {digest(module, ldflags=("-s-w",)), digest(module, ldflags=(), tags=("-s",)), digest(module, tags=("x",))}
     for name in ("go.mod", "go.sum", "main.go", "inner/a.go"):
@@ -56,7 +58,7 @@ def test_key_depends_on_everything_that_is_built(module: Path) -> None:
         path.write_text(before)
     (module / "inner" / "a.go").rename(module / "a.go")
     seen.add(digest(module))
-    assert len(seen) == 12
+    assert len(seen) == 13
 
 
 def test_key_is_stable_and_blind_to_what_is_not_built(module: Path, tmp_path: Path) -> None:
