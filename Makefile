@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONPATH := hack
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test lint types unit flows contract e2e generate check-generated lock bench clean
+.PHONY: help setup demo demo-stop test lint types unit flows contract e2e newest generate check-generated lock bench clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ contract: $(STAMP) ## one suite per port, on the fake and on the real adapter; t
 e2e: $(STAMP) ## the whole loop on a real API server and the lab
 	$(BIN)/pytest tests/e2e
 
+newest: $(STAMP) ## compile today's Prometheus and Alertmanager (once, minutes): the suites then run on them too
+	@$(BIN)/python -m lab.programs --newest
+
 BENCHES ?= splice claims reconcile steady loop
 bench: $(STAMP) ## what the product costs, as ratios in one run (hack/bench; BENCHES="splice claims" chooses, BENCH_ARGS are theirs)
 	@for name in $(BENCHES); do PYTHONPATH=hack:. $(BIN)/python -m bench.$$name $(BENCH_ARGS) || exit 1; done
@@ -66,7 +69,7 @@ check-generated: $(STAMP) ## fail when a generated file is stale
 	$(BIN)/python -m vmscaler.api.crd --check crds
 	$(BIN)/python -m vmscaler.api.reference --check docs/api.md
 
-lock: ## write the lock files anew (needs `uv`)
+lock: ## write Python's lock files anew (needs `uv`)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml -o requirements-dev.lock
 

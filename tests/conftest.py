@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -13,6 +12,7 @@ import structlog
 from lab import controlplane, vcenter
 from lab.controlplane import ControlPlane
 from lab.gobuild import build
+from lab.programs import monitoring_programs
 
 
 def pytest_configure() -> None:
@@ -34,9 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != "cluster")  # type: ignore[union-attr]
 
 
-BUILDS: dict[str, Callable[[], Awaitable[Path]]] = {
+BUILDS: dict[str, Callable[[], Awaitable[object]]] = {
     "control_plane": controlplane.binary,
     "lab_vcenter": lambda: build(vcenter.SOURCE, name="vcenter"),
+    # The distribution's in seconds; compiled where it has none.
+    **dict.fromkeys(("lab_monitoring", "programs", "bench"), monitoring_programs),
 }
 
 

@@ -1,13 +1,15 @@
 """The real programs of a monitoring host: prometheus, promtool, alertmanager, amtool, sshd: found, or fetched once.
 
 Called by `lab.monitoring`, the lab (to show progress before it starts parts) and the contract tests (which run on every
-version that is there). `python -m lab.programs` fetches what is missing and prints what it found.
-Order: on PATH; else the distribution's packages, unpacked into the cache (`lab.debs`). A release unpacked by hand into
-`<cache>/programs/<any name>/` (the four files, at the top or in usr/bin) is found too.
+version that is there). `python -m lab.programs` fetches what is missing and prints what it found; `--newest` (`make newest`)
+also compiles the newest that hack/monitoring pins, which from then on is one of those at hand.
+Order: on PATH; else the distribution's packages, unpacked into the cache (`lab.debs`); else compiled (`lab.monitoring_modules`).
+A release unpacked by hand into `<cache>/programs/<any name>/` (the four files, at the top or in usr/bin) is found too.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import dataclasses
 import json
@@ -20,6 +22,9 @@ from pathlib import Path
 
 from lab.cache import cache_dir
 from lab.debs import PackagesUnavailable, Progress, library_path, unpacked
+from lab.gobuild_progress import PlainLines
+from lab.gotoolchain import GoError
+from lab.monitoring_modules import compiled
 from lab.process import PartError
 
 _NAMES = {
@@ -65,26 +70,37 @@ def say(line: str) -> None:
 
 
 async def monitoring_programs(progress: Progress = say, *, fetch: bool = True) -> list[MonitoringPrograms]:
-    """Every version at hand, the oldest Prometheus first; fetches the distribution's if there is none (and `fetch`).
+    """Every version at hand, the oldest Prometheus first. If there is none (and `fetch`): the distribution's, else compiled.
 
     Raises PartError that says what to install."""
     homes: list[Path | None] = [None, *sorted((cache_dir() / "programs").glob("[!.]*"))]
     found = [found for home in homes if (found := await _complete(home))]
     if not found and fetch:
-        try:
-            packages = ["prometheus", "prometheus-alertmanager"]
-            # promtool has a package of its own since Prometheus 3 in Debian.
-            folder = await unpacked("monitoring", packages, progress, split_off=["promtool"], finish=_relocate)
-        except PackagesUnavailable as error:
-            raise PartError(
-                f"no Prometheus and Alertmanager here ({error}). Install them so that prometheus, promtool, alertmanager "
-                "and amtool are on PATH: Debian's packages are prometheus and prometheus-alertmanager"
-            ) from error
-        found = [one for one in [await _complete(folder)] if one]
-        if not found:
-            raise PartError("the distribution's Prometheus and Alertmanager packages lack one of: " + ", ".join(_NAMES))
+        found = [await _fetched(progress)]
     by_version = {one.label: one for one in reversed(found)}  # PATH's wins among equals
     return sorted(by_version.values(), key=lambda one: _ordered(one.prometheus_version))
+
+
+async def _fetched(progress: Progress) -> MonitoringPrograms:
+    try:
+        packages = ["prometheus", "prometheus-alertmanager"]
+        # promtool has a package of its own since Prometheus 3 in Debian.
+        folder = await unpacked("monitoring", packages, progress, split_off=["promtool"], finish=_relocate)
+        if found := await _complete(folder):
+            return found
+        raise PackagesUnavailable("the distribution's packages lack one of: " + ", ".join(_NAMES))
+    except PackagesUnavailable as error:
+        progress(f"no Prometheus and Alertmanager here ({error}): compiling them, once, for minutes")
+        try:
+            folder = await compiled(lambda name: PlainLines(name, sys.stderr))
+        except GoError as no_go:
+            raise PartError(
+                f"no Prometheus and Alertmanager here ({error}), and they cannot be compiled ({no_go}). Install them so that prometheus, "
+                "promtool, alertmanager and amtool are on PATH: Debian's packages are prometheus and prometheus-alertmanager"
+            ) from no_go
+    if found := await _complete(folder):
+        return found
+    raise PartError(f"what was compiled into {folder} lacks one of: " + ", ".join(_NAMES))
 
 
 async def find_sshd(progress: Progress = say) -> Sshd:
@@ -169,7 +185,9 @@ def _ordered(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-async def _main() -> None:
+async def _main(*, newest: bool) -> None:
+    if newest:
+        await compiled()
     found = {
         "monitoring": [dataclasses.asdict(one) for one in await monitoring_programs()],
         "sshd": dataclasses.asdict(await find_sshd()),
@@ -177,5 +195,11 @@ async def _main() -> None:
     print(json.dumps(found, indent=2))
 
 
+def _newest() -> bool:
+    parser = argparse.ArgumentParser(prog="python -m lab.programs", description="The monitoring host's programs that are at hand.")
+    parser.add_argument("--newest", action="store_true", help="compile the newest Prometheus and Alertmanager first (minutes, once)")
+    return bool(parser.parse_args().newest)
+
+
 if __name__ == "__main__":
-    asyncio.run(_main())
+    asyncio.run(_main(newest=_newest()))
