@@ -35,7 +35,14 @@ class LabJenkins:
 
     def client(self, effects: Effects | None = None, **changes: Any) -> JenkinsClient:
         """The real adapter on it."""
-        values: dict[str, Any] = {"url": self.url, "username": USER, "token": API_TOKEN, "ca": self.authority.pem, **changes}
+        values: dict[str, Any] = {
+            "url": self.url,
+            "username": USER,
+            "token": API_TOKEN,
+            "ca": self.authority.pem,
+            "login_rest": 0.0,
+            **changes,
+        }
         return JenkinsClient(effects=effects or DirectEffects(), **values)
 
     async def faults(self, **faults: object) -> None:

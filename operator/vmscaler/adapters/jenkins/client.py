@@ -19,7 +19,7 @@ from vmscaler.adapters.jenkins.errors import classify, of_response
 from vmscaler.adapters.jenkins.session import connect
 from vmscaler.decide import xmltext
 from vmscaler.ports.effects import Effects
-from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable
+from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable, Untrusted
 from vmscaler.ports.jenkins import SYSTEM, BuildState, JobState
 
 T = TypeVar("T")
@@ -43,13 +43,19 @@ class JenkinsClient:
         ca: str | None = None,
         timeout: float = 15.0,
         deadline: float = 45.0,
+        login_rest: float = 60.0,
         threads: int = 4,
     ) -> None:
-        """Connects at the first call. `ca` is PEM, needed for https. Raises Rejected(CaMissing, CaNotUsable)."""
+        """Connects at the first call. `ca` is PEM, needed for https. Raises Rejected(CaMissing, CaNotUsable).
+
+        A login that was refused is not tried again for `login_rest` seconds: Jenkins asks its directory whether a wrong token is the user's
+        password, and a directory locks the account after a few of them.
+        """
         self._url = url.rstrip("/") + "/"
         self._client, self._hooks = connect(self._url, username, token, ca, timeout=timeout, connections=threads)
         self._timeout, self._deadline = timeout, deadline
         self._effects = effects
+        self._login_rest, self._refusal, self._refused_until = login_rest, "", 0.0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="jenkins")
 
     async def about(self) -> str:
@@ -205,9 +211,16 @@ class JenkinsClient:
             except Exception as error:
                 raise classify(error, what) from None
 
+        clock = asyncio.get_running_loop()
+        if clock.time() < self._refused_until:
+            raise Untrusted(SYSTEM, "LoginRefused", self._refusal, after=self._refused_until - clock.time())
         try:
             async with asyncio.timeout(self._deadline):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, classified)
+                return await clock.run_in_executor(self._threads, classified)
+        except Untrusted as error:
+            if error.reason == "LoginRefused":
+                self._refusal, self._refused_until = error.message, clock.time() + self._login_rest
+            raise
         except TimeoutError:
             raise Retryable(SYSTEM, "TimedOut", f"Jenkins did not answer within {self._deadline:.0f} s ({what})") from None
 
