@@ -65,11 +65,15 @@ async def one_of_each(world: World) -> None:
     assert all(lease.status.since for lease in leases)
     assert [vm.name for vm in world.vsphere.vms.values()] == [instances[0].metadata.name]
     assert world.members() == ["192.0.2.100:8080"]
-    assert not world.bigip.unsaved, "a reboot of the BIG-IP would disable the member"
     assert all(task.state != "running" for task in world.vsphere.tasks.values())
     claim = (await world.policy()).status.claim
     assert claim is not None and claim.active is None and claim.sequence == 1 and claim.failures == 0
     assert b"192.0.2.100" in world.hosts.files["/etc/prometheus/vmscaler/targets/vmscaler-acme.web.json"]
+
+
+async def one_of_each_saved(world: World) -> None:
+    await one_of_each(world)
+    assert not world.bigip.unsaved, "a reboot of the BIG-IP would disable the member"
 
 
 async def nothing_left(world: World, *, rest: bool = True) -> None:
@@ -89,7 +93,7 @@ async def test_scale_out() -> None:
 
     world = await World.make()
     await provisioned(world)
-    writes = await at_every_write(world, run, one_of_each)
+    writes = await at_every_write(world, run, one_of_each_saved)
     assert writes >= 30
 
 

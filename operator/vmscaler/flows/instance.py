@@ -81,6 +81,9 @@ async def _clean_up(ctx: Context, vmi: VmInstance) -> None:
         vmi = await _destroy_vm(ctx, systems, vmi)
     if unsynced is not None:
         raise unsynced
+    if vmi.status.member is not None and vmi.status.member.started:
+        # Else a reboot or a failover would bring back what an earlier pass removed, at an address that another may have by then.
+        await systems.bigip.persist()
     await _release_addresses(ctx, vmi, site)
     await ctx.kube.remove_finalizer(vmi, FINALIZER)
     ctx.wake(ScaleOutEvent.KIND, vmi.metadata.namespace, vmi.spec.event_ref.name)
@@ -124,7 +127,6 @@ async def _leave_pool(ctx: Context, systems: Systems, vmi: VmInstance, removal: 
             await bigip.set_member(pool, name, session="user-disabled", state="user-down")
             await bigip.remove_member(pool, name)
         await bigip.remove_node(pool, name.rpartition(":")[0])
-        await bigip.persist()  # else a reboot would bring back what an earlier pass removed, at an address that another may have by then
     return await _save(ctx, vmi, InstancePhase.DESTROYING, removal.model_copy(update={"left_pool": True}))
 
 

@@ -12,7 +12,7 @@ from vmscaler.flows.context import Context
 from vmscaler.flows.recorder import Recorder, StepFailed
 from vmscaler.flows.status import ensure_status, rfc3339
 from vmscaler.ports.bigip import SYSTEM, Member
-from vmscaler.ports.errors import Rejected, Retryable
+from vmscaler.ports.errors import OutsideError, Rejected, Retryable
 from vmscaler.ports.systems import Systems
 
 
@@ -40,6 +40,12 @@ async def join(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInstan
     joined = {"enabled": True, "name": seen.name}
     await ensure_status(ctx, vmi, {"phase": InstancePhase.IN_SERVICE, "inServiceSince": now, "member": joined})
     await recorder.done(actions.POOL_ADD, name, f"{member} is in service", pool=pool, member=member)
+    # Whoever enabled it may have ended, or been refused, before it was saved: a reboot or a failover would disable it again. After the
+    # record, since nothing tells whether it was saved: an operator that is killed at each write would do that and nothing else, for ever.
+    try:
+        await systems.bigip.persist()
+    except OutsideError as error:
+        recorder.progress(f"{member} is in service but not saved yet, the next write to the BIG-IP will see to it: {error}")
 
 
 async def _attempt(ctx: Context, recorder: Recorder, systems: Systems, pool: str, address: str, port: int) -> Member:
@@ -52,8 +58,6 @@ async def _attempt(ctx: Context, recorder: Recorder, systems: Systems, pool: str
     if member.state == "unchecked" and not (await bigip.pool(pool)).monitor:
         raise Rejected(SYSTEM, "MemberUnmonitored", f"{name} of {pool} is unchecked: give the pool a monitor")
     if member.in_service:
-        # Whoever enabled it may have ended, or been refused, before it was saved: a reboot or a failover would disable it again.
-        await bigip.persist()
         return member
     if member.state != "up":
         raise Retryable(SYSTEM, "MemberNotUp", f"{name} of {pool} is {member.state} ({member.session})", after=ctx.poll)

@@ -95,8 +95,8 @@ class BigIp(Protocol):
         ...
 
     async def persist(self) -> None:
-        """What was written outlives a reboot and a failover when this returns: saved, and synchronised to the group. Asked before a joining
-        or a removal is recorded as done, since whoever wrote may have died, or been refused, between the write and its saving.
+        """What was written outlives a reboot and a failover when this returns: saved, and synchronised to the group. Asked when a member
+        has joined, and before an address is let go, since whoever wrote may have died, or been refused, between the write and its saving.
         """
         ...
 
