@@ -51,6 +51,8 @@ class Context:
     """decided(policy key, accepted, reason): told of each answer to a claim."""
     wake: Callable[[str, str | None, str], None] = field(default=lambda kind, namespace, name: None)
     """wake(kind, namespace, name): have this object reconciled soon."""
+    copied_at: dict[str, datetime] = field(default_factory=dict)
+    """By policy UID: when its credentials were last copied on the mere suspicion that they are wrong."""
     fences: Fences = field(default_factory=Fences)
     """Held by whoever looks at an instance and then acts on it."""
 

@@ -6,6 +6,8 @@ only read.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from vmscaler.api import conditions as c
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, Mode, Provisioned
 from vmscaler.api.meta import ConditionStatus, PolicyRef
@@ -22,6 +24,7 @@ from vmscaler.ports.monitoring import Route, RuleFile
 from vmscaler.ports.systems import Systems
 
 HOOK_PATH = "/generic-webhook-trigger/invoke"
+COPIED_ANEW_EACH = timedelta(minutes=10)
 
 
 def policy_ref(policy: AutoscalingPolicy) -> PolicyRef:
@@ -159,9 +162,12 @@ def _config(ctx: Context, policy: AutoscalingPolicy, site: Site, generation: str
 
 
 async def _confirm(ctx: Context, policy: AutoscalingPolicy, systems: Systems, name: str, tokens: Tokens) -> None:
-    """A 200 is not enough: the dry run must name this job. Where it does not, the credentials are copied anew."""
+    """A 200 is not enough: the dry run must name this job. Where it does not, the credentials are copied anew, since their values cannot be
+    read; seldom, as it may be for another reason, and each copy is a write."""
     answered = await systems.jenkins.dry_run_hook(tokens.hook)
-    if name not in answered:
+    now, last = ctx.clock.now(), ctx.copied_at.get(policy.uid)
+    if name not in answered and (last is None or now - last >= COPIED_ANEW_EACH):
+        ctx.copied_at[policy.uid] = now
         await _credentials(ctx, policy, systems, tokens, anew=True)
         answered = await systems.jenkins.dry_run_hook(tokens.hook)
     if name not in answered:
