@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.fakes.world import World
+from tests.fakes.world import POOL, World
 from tests.flows.failing import about_to
 
 from vmscaler.api.site import Site
@@ -86,6 +86,21 @@ async def test_instances_of_another_site_do_not_count_against_the_cap() -> None:
     await asyncio.sleep(301)
     answer = await world.step("claim", await world.ref(), await world.build_ref(2))
     assert isinstance(answer, Outcome) and answer.reason == "ScaleOut", answer
+    await world.stop()
+
+
+async def test_members_that_people_have_disabled_do_not_serve() -> None:
+    world = await World.make(policy=lambda body: body["spec"]["scaling"].update(maxInstances=2))
+    await about_to(world)
+    refused = await world.step("claim", await world.ref(), await world.build_ref(1))
+    assert isinstance(refused, Outcome) and refused.reason == "AtMaximum"
+    world.bigip.pools[POOL].members["192.0.2.11:8080"].session = "user-disabled"
+    answer = await world.step("claim", await world.ref(), await world.build_ref(2))
+    assert isinstance(answer, Outcome) and answer.reason == "ScaleOut", answer
+    (event,) = await world.events()
+    assert (event.spec.from_instances, event.spec.to_instances) == (1, 2)
+    told = [key for key in world.kube.events if "ScaleOut" in repr(key) and event.metadata.name in repr(key)]
+    assert len(told) == 1, world.kube.events
     await world.stop()
 
 

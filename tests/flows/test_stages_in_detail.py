@@ -28,6 +28,19 @@ async def up_to(*stages: str) -> tuple[World, Callable[[str], Any]]:
     return world, lambda stage: world.step(stage, ref, build)
 
 
+async def test_each_stage_leaves_the_instance_in_its_phase() -> None:
+    world, step = await up_to("claim")
+    phases = []
+    for stage in ("allocate", "clone", "verify", "join"):
+        await step(stage)
+        phases.append((await world.instances())[0].status.phase.value)
+    assert phases == ["Pending", "Booting", "Joining", "InService"]
+    vm = (await world.instances())[0].status.vm
+    assert vm is not None and (vm.started, vm.vcenter, vm.task) == (True, "vcenter-1", None)
+    assert (vm.mo_ref, vm.instance_uuid) == (vm.mo_ref, f"uuid-{vm.mo_ref}") and vm.mo_ref in world.vsphere.vms
+    await world.stop()
+
+
 async def test_a_clone_that_does_not_run_is_powered_on() -> None:
     world, step = await up_to("claim", "allocate")
     world.vsphere.cloned = lambda vm: setattr(vm, "powered_on", False)
