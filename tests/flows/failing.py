@@ -29,6 +29,11 @@ async def failed(world: World, reason: str, stage: str, *, leases: int) -> Scale
     (event,) = await world.events()
     assert (event.status.phase, event.status.reason, event.status.failed_stage) == (EventPhase.FAILED, reason, stage), event.status
     assert event.status.message and event.status.duration and event.status.finished_at
+    assert [
+        told.message.startswith(f"{stage}: ")
+        for told in world.kube.events
+        if (told.kind, told.type, told.reason) == ("ScaleOutEvent", "Warning", reason)
+    ] == [True]
     assert event.status.rollback is not None and event.status.rollback.finished_at is not None
     assert not [a for a in event.status.actions if a.state.value == "Started" and a.name not in ("probe",)] or stage == "aborted"
     assert await world.instances() == [] and world.vsphere.vms == {} and world.members() == [] and world.nodes() == set()

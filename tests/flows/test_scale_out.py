@@ -37,6 +37,7 @@ async def test_one_vm_one_address_one_member_and_the_story_of_it() -> None:
     (vm,) = world.vsphere.vms.values()
     assert (event.status.phase, event.status.reason, event.status.stage) == (EventPhase.SUCCEEDED, "ScaledOut", "finish")
     assert (event.spec.from_instances, event.spec.to_instances, event.spec.cause.alert) == (2, 3, "VmscalerHighCpu")
+    assert [(told.type, told.kind) for told in world.kube.events if told.reason == "ScaledOut"] == [("Normal", "ScaleOutEvent")]
     assert event.spec.build.number == 1 and event.spec.build.url.startswith("https://jenkins.example.org/")
     assert event.status.duration and event.status.started_at and event.status.finished_at
     recorded = [(action.name, action.state) for action in event.status.actions]
