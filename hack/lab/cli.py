@@ -24,6 +24,7 @@ from lab import switches
 from lab.attached import Attached, alive
 from lab.demo import command, prepare, tryit
 from lab.demo.plain import clean
+from lab.demo.watch import NAMESPACE, SERVICE
 from lab.home import Home
 from lab.kubectl import KubectlError, kubectl_env, kubectl_path
 from lab.process import PartError, die_with_parent
@@ -119,7 +120,7 @@ def status(folder: Folder = homes.DEFAULT) -> None:
                 table.add_column(title, overflow="fold", no_wrap=title != "FAULTS")
             for name, part in lab.parts.items():
                 faults = await lab.control(name, "GET", "/faults") if part["control"] and alive(part["pid"]) else {}
-                on = ", ".join(key for key, value in faults.items() if value)
+                on = ", ".join(switches.on(name, faults))
                 where = lab.state["monitoring"]["prometheus"]["url"] if name == "monitoring" else part["url"]
                 state = "running" if alive(part["pid"]) else "ENDED"
                 row = (name, str(part["pid"]), state, where, on, tryit.shown(Path(part["log"])))
@@ -159,12 +160,14 @@ def fault(
                 known = switches.KNOWN.get(name)
                 if known is None:
                     raise switches.BadSwitch(f"no part {name!r} with faults; there is {', '.join(switches.KNOWN)}")
-                on = {key: value for key, value in (await lab.control(name, "GET", "/faults")).items() if value}
+                on = switches.on(name, await lab.control(name, "GET", "/faults"))
                 typer.echo(f"{name}: " + (f"on: {on}" if on else "healthy"))
                 if not (heal or faults):
                     for key, words in known.items():
                         typer.echo(f"    {key:<18} {words}")
 
+    if heal and faults:
+        _fail("--heal switches everything off: name no faults with it", 64)
     if part and part not in switches.KNOWN:
         _fail(f"no part {part!r} with faults; there is {', '.join(switches.KNOWN)}")
     _run(main)
@@ -180,6 +183,24 @@ def load(
         async with Attached(Home(folder)) as lab:
             await lab.rate(rate)
             typer.echo(f"{rate:g} requests a second to {lab.state['vip']}")
+
+    _run(main)
+
+
+@app.command()
+def console(
+    build: Annotated[int | None, typer.Argument(min=1, help="The build's number; default: the newest.", show_default=False)] = None,
+    folder: Folder = homes.DEFAULT,
+) -> None:
+    """Print a build's console, as Jenkins shows it."""
+
+    async def main() -> None:
+        job = f"autoscale-{NAMESPACE}-{SERVICE}"
+        async with Attached(Home(folder)) as lab:
+            text = await lab.jenkins(f"job/{job}/{build or 'lastBuild'}/consoleText")
+        if text is None:
+            _fail(f"{job} has no build {build} (yet)" if build else f"{job} has no build yet")
+        typer.echo("\n".join(clean(line) for line in text.splitlines()))
 
     _run(main)
 

@@ -32,6 +32,13 @@ KNOWN: dict[str, dict[str, str]] = {
     "jenkins": {name: _JENKINS[name] for name in jenkins.KNOWN},
     "monitoring": {name: "one of: " + ", ".join(values) for name, values in MONITORING.items()},
 }
+_SWITCHES = (
+    {("vcenter", "down")}
+    | {("bigip", name) for name in BIGIP if name not in ("latency_s", "member_stuck", "certificate", "restart")}
+    | {("jenkins", name) for name in jenkins.KNOWN if name != "latency_s"}
+)
+_NUMBERS = {("vcenter", "latency"), ("jenkins", "latency_s")}
+_JSON = {("vcenter", "calls"): list, ("vcenter", "tasks"): list, ("vcenter", "taskSeconds"): dict}
 _GLOBS = {("guests", name) for name in ("neverBoot", "healthFails", "hang", "die")}
 _SECONDS = {("guests", "slow")}
 
@@ -48,15 +55,22 @@ def parse(part: str, words: Iterable[str]) -> Json:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise BadSwitch(f"{word!r} is not NAME=VALUE")
+            raise BadSwitch(f"{word!r} is not NAME=VALUE" + (f": {KNOWN[part][name]}" if name in KNOWN[part] else ""))
         if name not in KNOWN[part]:
             raise BadSwitch(f"{part} has no fault {name!r}; it has {', '.join(KNOWN[part])}")
         faults[name] = _value(part, name, value)
     return faults
 
 
+def on(part: str, faults: Json) -> Json:
+    """Of what a part's GET /faults answers, what is on. The BIG-IP tells only of those, as {} where one has no value."""
+    return {name: value or True for name, value in faults.items() if value or part == "bigip"}
+
+
 def _value(part: str, name: str, text: str) -> Any:
     if (part, name) in _GLOBS and not text.startswith("["):
+        if not text:
+            raise BadSwitch(f"{name} takes names of VMs with commas between, as web-1,web-2, or globs; --heal switches it off")
         return [one for one in text.split(",") if one]
     if (part, name) in _SECONDS and not text.startswith("{"):
         found = {}
@@ -68,6 +82,13 @@ def _value(part: str, name: str, text: str) -> Any:
                 raise BadSwitch(f"{name} takes GLOB:SECONDS, as web-1:0.5") from None
         return found
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        return text
+        value = text
+    if (part, name) in _SWITCHES and not isinstance(value, bool | dict):
+        raise BadSwitch(f"{name} takes true or false, not {text!r}")
+    if (part, name) in _NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+        raise BadSwitch(f"{name} takes seconds from 0, not {text!r}")
+    if (wanted := _JSON.get((part, name))) and not isinstance(value, wanted):
+        raise BadSwitch(f"{name} takes {KNOWN[part][name]}")
+    return value

@@ -42,7 +42,7 @@ NO: list[tuple[str, dict[str, Any], str]] = [
     ("OtherJob", {"current_job": "another"}, "another"),
     ("ModeOff", {"mode": Mode.OFF}, "spec.mode"),
     ("StepNotSupported", {"scale_out_step": 2}, "set it to 1"),
-    ("AlreadyRunning", {"claim": ClaimStatus(active=ACTIVE)}, "web-1 runs since 3m00s (build 6 of autoscale-acme-web)"),
+    ("AlreadyRunning", {"claim": ClaimStatus(active=ACTIVE)}, "web-1 has run for 3m00s (build 6 of autoscale-acme-web)"),
     ("PolicyNotReady", {"ready": False, "not_ready_because": "PoolResolved: no monitor"}, "no monitor"),
     ("Cooldown", {"claim": ClaimStatus(cooldown_until=NOW + timedelta(seconds=42), last_event="web-0")}, "42s"),
     ("AlertNotFiring", {"alert_firing": False}, "the demand is gone"),

@@ -18,6 +18,7 @@ from vmscaler.api.cel import VALIDATIONS, ListKey, Rule, Says, literal, rules
 from vmscaler.api.crd import KINDS, SchemaError, main, render, schema_of
 from vmscaler.api.meta import Condition, Json, Model, PolicyRef, Resource, Word
 from vmscaler.api.policystatus import Instances
+from vmscaler.api.site import Site
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 
@@ -219,3 +220,12 @@ def test_what_people_write_is_explained(kind: type[Resource[Any, Any]]) -> None:
     whole = schema_of(kind)["properties"]["spec"]
     unsaid = [path for path, node, _ in nodes(whole, "spec") if "description" not in node and not path.endswith("[]")]
     assert unsaid == [], "give the field a description: kubectl explain shows it"
+
+
+def test_kubectl_explain_tells_defaults_in_words() -> None:
+    whole = crd.crd(AutoscalingPolicy)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert whole["scaling"]["properties"]["cooldownPeriod"]["description"].endswith(" Default: 300s.")
+    assert whole["mode"]["description"].endswith(" Default: Active.")
+    assert "Default" not in whole["scaling"]["properties"]["maxInstances"]["description"]  # has none
+    site = crd.crd(Site)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert site["addressProbes"]["properties"]["tcpPorts"]["description"].endswith(" Default: 22, 80, 443, 3389.")

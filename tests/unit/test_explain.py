@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 from tests.fakes.policies import policy
 
@@ -10,7 +10,7 @@ from vmscaler.api.autoscalingpolicy import ActiveEvent, BuildRef, Cause, ClaimSt
 from vmscaler.api.meta import ConditionStatus, NameRef, ObjectMeta, PolicyRef
 from vmscaler.api.scaleevent import Action, ActionState, EventPhase, ScaleEventSpec, ScaleEventStatus, ScaleOutEvent
 from vmscaler.decide.conditions import set_condition
-from vmscaler.decide.explain import action_rows, decision_rows, event_rows, state_lines
+from vmscaler.decide.explain import action_rows, decision_rows, event_rows, state_lines, when
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BUILD = BuildRef(job="autoscale-acme-web", generation="g1", number=7)
@@ -32,7 +32,7 @@ def test_a_policy_that_scales() -> None:
     assert state_lines(one, NOW) == [
         "mode Active, Ready is False: no pool",
         "3 instances serve (2 baseline + 1 ours), at most 4",
-        "web-2 runs since 1m30s (build 7)",
+        "web-2 has run for 1m30s (build 7)",
     ]
 
 
@@ -48,6 +48,25 @@ def test_a_policy_that_waits() -> None:
         ]
     one.status.claim = ClaimStatus(cooldown_until=NOW, last_event="web-1")  # over
     assert state_lines(one, NOW)[2:] == []
+
+
+def test_failures_in_a_row_are_told_with_the_last_event() -> None:
+    one = policy()
+    one.status.claim = ClaimStatus(failures=1, last_event="web-1")
+    assert state_lines(one, NOW)[1:] == ["1 scale-out in a row failed, last web-1"]
+    one.status.claim = ClaimStatus(failures=2, last_event="web-2", cooldown_until=NOW + timedelta(seconds=42), cooldown_reason="Failure")
+    assert state_lines(one, NOW)[1:] == [
+        "2 scale-outs in a row failed, last web-2",
+        "backing off after a failure for another 42s (since web-2)",
+    ]
+
+
+def test_from_when_to_when_in_utc() -> None:
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=5)))
+    assert when(event("web-1", ScaleEventStatus())) == "not begun"
+    assert when(event("web-1", ScaleEventStatus(started_at=elsewhere))) == "2026-03-01 12:00:00Z, runs"
+    ended = ScaleEventStatus(started_at=elsewhere, finished_at=elsewhere + timedelta(seconds=9))
+    assert when(event("web-1", ended)) == "2026-03-01 12:00:00Z to 12:00:09Z"
 
 
 def test_decisions() -> None:
@@ -104,9 +123,10 @@ def test_actions() -> None:
         member="192.0.2.100:80",
     )
     assert action_rows(event("web-1", ScaleEventStatus(actions=[begun, ended]))) == [
-        ("boot", "Started", "", ""),
+        ("boot", "12:00:00", "Started", "", ""),
         (
             "f5-pool-add",
+            "12:00:00",
             "Done",
             "4s",
             "in service [address 192.0.2.100, vm vm-7, ip 192.0.2.101, pool /Common/p, member 192.0.2.100:80]",

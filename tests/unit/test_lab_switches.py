@@ -31,11 +31,22 @@ def test_values_are_json_else_words() -> None:
         ("jenkins", "dwn=true", "it has bad_login"),
         ("jenkins", "down", "NAME=VALUE"),
         ("guests", "slow=web-1", "GLOB:SECONDS"),
+        ("guests", "die=", "web-1,web-2"),
+        ("bigip", "http_503", "NAME=VALUE: 503 with"),
+        ("bigip", "http_503=maybe", "true or false"),
+        ("jenkins", "hang=1", "true or false"),
+        ("vcenter", "latency=-3", "seconds from 0"),
+        ("vcenter", "tasks=CloneVM_Task", "CloneVM_Task"),
     ],
 )
 def test_what_is_no_fault_is_refused_with_what_there_is(part: str, word: str, said: str) -> None:
     with pytest.raises(switches.BadSwitch, match=said):
         switches.parse(part, [word])
+
+
+def test_what_is_on() -> None:
+    assert switches.on("bigip", {"http_503": {}, "latency_s": {"value": 2}}) == {"http_503": True, "latency_s": {"value": 2}}
+    assert switches.on("vcenter", {"down": False, "latency": 0, "tasks": None, "calls": [{"method": "x"}]}) == {"calls": [{"method": "x"}]}
 
 
 def test_every_fault_says_what_it_does() -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from lab.attached import Attached
 from lab.demo.plain import clean
 from lab.demo.watch import NAMESPACE, POLICY, SERVICE
+from lab.resources import OPERATOR_NAMESPACE
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -43,6 +44,7 @@ def sections(lab: Attached, event: str = "") -> list[tuple[str, list[str]]]:
                 f"{bin_}/kubectl explain asp.spec.scaling",
                 f"{bin_}/vmscaler explain -n {NAMESPACE} {POLICY}     # why its last claims were answered so",
                 f"{bin_}/vmscaler events -n {NAMESPACE} {event}",
+                f"{ctl} console{at}     # what Jenkins shows of the last build",
                 f"{ctl} status{at}     # what runs where, and its logs",
                 f"diff {shown(lab.home.people / 'alertmanager.yml')} {shown(Path(monitoring['alertmanager']['configFile']))}",
             ],
@@ -53,7 +55,10 @@ def sections(lab: Attached, event: str = "") -> list[tuple[str, list[str]]]:
                 f"users         {lab.state['vip']}",
                 f"Prometheus    {monitoring['prometheus']['url']}/alerts",
                 f"Alertmanager  {monitoring['alertmanager']['url']}",
-                f"Jenkins       {jenkins}job/autoscale-{NAMESPACE}-{SERVICE}/  (logs of builds: {shown(lab.home.folder / 'jenkins')}/jobs)",
+                f"Jenkins       {jenkins}job/autoscale-{NAMESPACE}-{SERVICE}/  (its API; it has no pages for a browser)",
+                f"vCenter       {lab.parts['vcenter']['url']}",
+                f"BIG-IP        {lab.parts['bigip']['url']}",
+                f"logins        {bin_}/kubectl get secret -n {OPERATOR_NAMESPACE} vcenter-credentials bigip-credentials jenkins-credentials -o yaml",
                 f"kubeconfig    {kubeconfig}",
                 f"the samples as they were applied: {shown(lab.home.manifests)}/",
             ],

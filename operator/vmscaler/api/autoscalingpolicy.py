@@ -117,7 +117,7 @@ class Monitoring(Model):
     )
     duration: Duration = Field(default="5m", description="How long a threshold must be exceeded.")
     triggers: Annotated[list[Trigger], Field(max_length=8), ListKey("name")] = Field(
-        default=[], description="PromQL of your own, where the site grants it."
+        default=[], description="PromQL of your own. Not acted on yet: a policy that has one is not Ready."
     )
 
     @field_validator("cpu_threshold", "memory_threshold")
@@ -136,12 +136,12 @@ class Scaling(Model):
         )
     )
 
-    min_instances: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="Never fewer, people's VMs counted.")
+    min_instances: Annotated[int, Field(ge=0, le=1000)] = Field(default=1, description="Never fewer, people's VMs counted. No effect yet.")
     max_instances: Annotated[int, Field(ge=1, le=1000)] = Field(description="Never more, people's VMs counted.")
     scale_out_step: Annotated[int, Field(ge=1, le=20), Rule("self == 1", "scaleOutStep above 1 is not supported yet: set it to 1")] = Field(
-        default=1, description="VMs made by one scale-out."
+        default=1, description="VMs made by one scale-out; only 1 is taken yet."
     )
-    scale_in_step: Annotated[int, Field(ge=1, le=20)] = Field(default=1, description="VMs removed by one scale-in (a later version).")
+    scale_in_step: Annotated[int, Field(ge=1, le=20)] = Field(default=1, description="VMs removed by one scale-in. No effect yet.")
     cooldown_period: Duration = Field(default="300s", description="How long nothing is done after a scaling.")
 
 

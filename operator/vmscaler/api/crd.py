@@ -181,6 +181,18 @@ def _column(column: PrinterColumn) -> Json:
     return out
 
 
+def _telling_defaults(schema: Json) -> Json:
+    """The schema with each default in words too: `kubectl explain` prints descriptions, never defaults."""
+    out = dict(schema)
+    default = schema.get("default")
+    if default not in (None, {}) and not isinstance(default, dict) and "description" in schema:
+        told = ", ".join(str(one) for one in default) if isinstance(default, list) else str(default)
+        out["description"] = f"{schema['description'].rstrip()} Default: {told}."
+    if "properties" in schema:
+        out["properties"] = {name: _telling_defaults(inner) for name, inner in schema["properties"].items()}
+    return out
+
+
 def crd(kind: type[Resource[Any, Any]]) -> Json:
     """The CustomResourceDefinition of a kind. Raises SchemaError."""
     return {
@@ -206,7 +218,7 @@ def crd(kind: type[Resource[Any, Any]]) -> Json:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [_column(column) for column in kind.COLUMNS],
-                    "schema": {"openAPIV3Schema": schema_of(kind)},
+                    "schema": {"openAPIV3Schema": _telling_defaults(schema_of(kind))},
                 }
             ],
         },

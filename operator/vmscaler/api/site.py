@@ -140,7 +140,7 @@ class AddressProbes(Model):
 
 
 class Caps(Model):
-    """How much is done at once on this site."""
+    """How much is done at once on this site. No effect yet."""
 
     clones: Annotated[int, Field(ge=1, le=64)] = Field(default=4, description="Clones at once.")
     bigip_writes: Annotated[int, Field(ge=1, le=2)] = Field(default=1, description="Writes to the BIG-IP at once.")

@@ -95,7 +95,7 @@ def nothing_active(f: ClaimFacts) -> Verdict | None:
     if active is None:
         return None
     return no(
-        "AlreadyRunning", f"{active.event} runs since {human(f.now - active.since)} (build {active.build.number} of {active.build.job})"
+        "AlreadyRunning", f"{active.event} has run for {human(f.now - active.since)} (build {active.build.number} of {active.build.job})"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from vmscaler.api import conditions as c
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, Decision, Mode
@@ -29,7 +29,9 @@ def state_lines(policy: AutoscalingPolicy, now: datetime) -> list[str]:
         lines.append("no claim was ever made")
         return lines
     if claim.active is not None:
-        lines.append(f"{claim.active.event} runs since {human(now - claim.active.since)} (build {claim.active.build.number})")
+        lines.append(f"{claim.active.event} has run for {human(now - claim.active.since)} (build {claim.active.build.number})")
+    if claim.failures:
+        lines.append(f"{claim.failures} scale-out{'s' if claim.failures > 1 else ''} in a row failed, last {claim.last_event}")
     if claim.cooldown_until is not None and claim.cooldown_until > now:
         kind = "backing off after a failure" if claim.cooldown_reason == "Failure" else "cooling down"
         lines.append(f"{kind} for another {human(claim.cooldown_until - now)} (since {claim.last_event})")
@@ -72,8 +74,16 @@ def event_rows(events: Sequence[ScaleOutEvent], now: datetime) -> list[tuple[str
     ]
 
 
-def action_rows(event: ScaleOutEvent) -> list[tuple[str, str, str, str]]:
-    """(action, state, duration, what came of it) in order."""
+def when(event: ScaleOutEvent) -> str:
+    """From when to when, in UTC to the second: what the logs of the other systems are searched by."""
+    started, finished = event.status.started_at, event.status.finished_at
+    if started is None:
+        return "not begun"
+    return f"{started.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" + (f" to {finished.astimezone(UTC):%H:%M:%S}Z" if finished else ", runs")
+
+
+def action_rows(event: ScaleOutEvent) -> list[tuple[str, str, str, str, str]]:
+    """(action, when it began in UTC, state, duration, what came of it) in order."""
     rows = []
     for action in event.status.actions:
         details = [
@@ -88,5 +98,6 @@ def action_rows(event: ScaleOutEvent) -> list[tuple[str, str, str, str]]:
             if value
         ]
         said = action.message + (f" [{', '.join(details)}]" if details else "")
-        rows.append((action.name, action.state.value, action.duration or "", said))
+        began = f"{action.started_at.astimezone(UTC):%H:%M:%S}" if action.started_at else ""
+        rows.append((action.name, began, action.state.value, action.duration or "", said))
     return rows

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from vmscaler import __version__, settings
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
+from vmscaler.api.meta import Resource
 from vmscaler.api.scaleevent import ScaleOutEvent
 from vmscaler.bootstrap import reader
 from vmscaler.decide import explain as words
@@ -23,6 +24,8 @@ from vmscaler.entry.run import run as run_operator
 from vmscaler.ports.clock import Clock
 from vmscaler.ports.errors import NotFound, OutsideError
 from vmscaler.ports.kube import Kube
+
+R = TypeVar("R", bound=Resource[Any, Any])
 
 app = typer.Typer(
     name="vmscaler",
@@ -57,7 +60,10 @@ def options(
 
 @app.command()
 def run() -> None:
-    """Be the operator. It is configured by VMSCALER_* variables (docs/settings.md) and stops on SIGTERM."""
+    """Be the operator.
+
+    It is configured by VMSCALER_* variables (docs/settings.md) and stops on SIGTERM.
+    """
     try:
         chosen = settings.from_environment()
     except settings.SettingsError as error:
@@ -76,14 +82,17 @@ def events(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """List scale events, newest first; or show one with every action, its times and what came of it."""
+    """List scale events, or show one with its actions.
+
+    The list begins with the newest. One event shows every action, how long it took and what came of it.
+    """
     if name is not None and namespace is None:
         _fail("an event's name needs --namespace: vmscaler events -n NAMESPACE NAME", code=64)
 
     async def read(kube: Kube, clock: Clock) -> None:
         now = clock.now()
         if name is not None:
-            event = await kube.get(ScaleOutEvent, name, namespace)
+            event = await _found(kube, ScaleOutEvent, name, namespace)
             _print_event(event, words.event_rows([event], now))
             return
         found = await kube.list_objects(ScaleOutEvent, namespace)
@@ -103,10 +112,13 @@ def explain(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Say where a policy stands and why its last claims were answered so."""
+    """Say where a policy stands, and why.
+
+    It shows what is not in place, how many instances serve, and how and why the last claims of builds were answered.
+    """
 
     async def read(kube: Kube, clock: Clock) -> None:
-        found = await kube.get(AutoscalingPolicy, policy, namespace)
+        found = await _found(kube, AutoscalingPolicy, policy, namespace)
         now = clock.now()
         typer.echo(f"policy {found.key}")
         for line in words.state_lines(found, now):
@@ -117,6 +129,15 @@ def explain(
             _table(("LAST", "ANSWER", "REASON", "BUILD", "WHY"), words.decision_rows(decisions, now))
 
     _with_kube(read, kubeconfig, context)
+
+
+async def _found(kube: Kube, kind: type[R], name: str, namespace: str | None) -> R:
+    try:
+        return await kube.get(kind, name, namespace)
+    except NotFound:
+        _fail(
+            f"there is no {kind.KIND} {name!r} in namespace {namespace!r}: `kubectl get {kind.SHORT} -A` lists what there is (-n says where)"
+        )
 
 
 def _with_kube(read: Callable[[Kube, Clock], Awaitable[None]], kubeconfig: Path | None, context: str | None) -> None:
@@ -140,14 +161,17 @@ def _print_event(event: ScaleOutEvent, rows: Sequence[Sequence[str]]) -> None:
     spec, status = event.spec, event.status
     typer.echo(f"{event.key}: {status.phase.value}, {rows[0][4]} instances, {status.duration or 'running'}")
     cause = spec.cause
+    typer.echo(f"  when   {words.when(event)}")
     typer.echo(f"  why    {cause.alert} {cause.summary}".rstrip())
     typer.echo(f"  build  {spec.build.number} of {spec.build.job} {spec.build.url}".rstrip())
     if status.reason:
         typer.echo(f"  result {status.reason}: {status.message}")
     if status.rollback is not None:
-        typer.echo(f"  rolled back: {status.rollback.message or 'under way'}")
+        typer.echo(
+            f"  rolled back: {status.rollback.message or 'not yet; kubectl describe vmi -n ' + (event.metadata.namespace or '') + ' says what it waits for'}"
+        )
     typer.echo()
-    _table(("ACTION", "STATE", "TOOK", "RESULT"), words.action_rows(event))
+    _table(("ACTION", "BEGAN", "STATE", "TOOK", "RESULT"), words.action_rows(event))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

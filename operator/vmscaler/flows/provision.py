@@ -239,7 +239,11 @@ async def _figures_seen(policy: AutoscalingPolicy, systems: Systems, file_name: 
 
 async def _targets(ctx: Context, policy: AutoscalingPolicy, systems: Systems) -> Seen[int]:
     count = await sync_targets(ctx, systems, policy_ref(policy))
-    return Seen(count, "Written", f"{count} instances are scraped through {names.targets_file(policy.customer, policy.metadata.name)}")
+    return Seen(
+        count,
+        "Written",
+        f"{count} instance{'' if count == 1 else 's'} of ours scraped through {names.targets_file(policy.customer, policy.metadata.name)}",
+    )
 
 
 async def _no_rules(policy: AutoscalingPolicy, systems: Systems) -> Seen[bool]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from vmscaler.api.duration import human
 from vmscaler.api.scaleevent import Action, ActionState, EventPhase, ScaleEventStatus, ScaleOutEvent
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.decide import actions
@@ -21,6 +22,13 @@ Progress = Callable[[str], None]
 
 # After a start of the operator an action gets at least this long, so that time that it was down for fails nothing.
 GRACE = timedelta(seconds=60)
+# Where an action's limit is set, so that who reads of it knows what to raise.
+_TIMEOUTS = {actions.VM_CREATION: "clone", actions.BOOT: "boot", actions.HEALTH: "health", actions.POOL_ADD: "member"}
+
+
+def _limit(action: str, limit: timedelta) -> str:
+    setting = f" (spec.timeouts.{_TIMEOUTS[action]})" if action in _TIMEOUTS else ""
+    return f"within {human(limit)}{setting}"
 
 
 class StepFailed(Exception):
@@ -108,7 +116,7 @@ class Recorder:
                     self.progress(said)
                 now = self.ctx.clock.now()
                 if now >= deadline:
-                    failure = StepFailed(timed_out, f"{name} of {instance} was not done in time: {error}")
+                    failure = StepFailed(timed_out, f"{name} of {instance} was not done {_limit(name, limit)}: {error}")
                     await self._end(name, instance, ActionState.FAILED, failure.message, details)
                     raise failure from error
                 await self.ctx.clock.sleep(min(error.after, max(0.0, (deadline - now).total_seconds())))

@@ -86,7 +86,9 @@ async def _end(ctx: Context, event: ScaleOutEvent) -> ScaleOutEvent:
             "phase": EventPhase.FAILED,
             "finished_at": now,
             "duration": _duration(event, now),
-            "rollback": rollback.model_copy(update={"finished_at": now, "message": "nothing is left: VM, member, node and lease are gone"}),
+            "rollback": rollback.model_copy(
+                update={"finished_at": now, "message": "nothing is left: VM, member and node are gone, the address is free or rests"}
+            ),
         }
     )
     try:
