@@ -34,7 +34,7 @@ def route(hosts: MonitoringHosts, name: str = "web", **changes: Any) -> Route:
     """A policy's route as the flows make it."""
     wanted: dict[str, Any] = {
         "name": names.receiver("acme", name),
-        "matchers": policy_matchers("acme", name),
+        "matchers": policy_matchers("acme", name, "default"),
         "url": "https://jenkins.example.com/generic-webhook-trigger/invoke",
         "token_file": hosts.token_path(names.token_file("acme", name)),
         "ca_file": None,

@@ -41,13 +41,15 @@ def test_amtool_accepts_the_file_and_routes_our_alert(path: Path, programs: list
         status, printed = ran(one.amtool, "check-config", str(path))
         assert status == 0, printed
         route = [one.amtool, "config", "routes", "test", f"--config.file={path}"]
-        status, printed = ran(*route, "vmscaler_policy=acme/web", "customer=acme")
+        status, printed = ran(*route, "vmscaler_policy=acme/web", "vmscaler_site=default", "customer=acme")
         assert status == 0
         # Beside people's own where one of theirs matches; their default receiver is for what no route matches.
         also = {"two-teams.alertmanager.yml": ["acme-oncall"], "windows-editor.alertmanager.yml": ["default"]}.get(path.name, [])
         assert printed.splitlines()[0].split(",") == [names.receiver("acme", "web"), *also]
-        status, printed = ran(*route, "vmscaler_policy=acme/web2", "customer=acme")
-        assert "vmscaler/" not in printed
+        # Another policy's, and what people's rules say of a VM of ours: its series have the policy's label.
+        for other in (["vmscaler_policy=acme/web2", "vmscaler_site=default"], ["vmscaler_policy=acme/web", "alertname=MachineDown"]):
+            status, printed = ran(*route, *other, "customer=acme")
+            assert "vmscaler/" not in printed
 
 
 @pytest.mark.parametrize("path", sorted(WANT.glob("*.prometheus.yml")), ids=lambda path: path.name)

@@ -43,6 +43,7 @@ from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
 from vmscaler.bootstrap import reconcilers
+from vmscaler.entry.news import STATUS_IS_OURS
 from vmscaler.flows.context import Context, GatewayAddress, JobTemplates
 from vmscaler.flows.resync import resync_forever
 from vmscaler.flows.runner import StepRunner
@@ -199,7 +200,7 @@ class World:
 
     def fires(self, firing: bool = True, *, suppressed: bool = False, **texts: str) -> None:
         """Alertmanager shows the policy's alert, or does not any more."""
-        labels = {"alertname": "VmscalerHighCpu", "vmscaler_policy": "acme/web"}
+        labels = {"alertname": "VmscalerHighCpu", "vmscaler_policy": "acme/web", "vmscaler_site": "default"}
         notes = {"value": "93.1", "summary": "CPU in use is 93.1%", **texts}
         self.alertmanager.alerts = [alert(labels, annotations=notes, suppressed=suppressed)] if firing else []
 
@@ -346,6 +347,8 @@ class World:
     def _watched(self, queue: WorkQueue, operation: str, target: str) -> None:
         kind = KINDS.get(operation.partition(".")[0])
         if kind is None or self.effects.dead.is_set():
+            return
+        if kind.KIND in STATUS_IS_OURS and operation.partition(".")[2] in ("status.patch", "finalizer.add"):
             return
         namespace, _, name = target.rpartition("/")
         queue.wake(kind.KIND, namespace or None, name)

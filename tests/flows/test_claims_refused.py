@@ -110,6 +110,16 @@ async def test_an_alert_of_another_policy_is_none_of_ours() -> None:
     await world.stop()
 
 
+async def test_an_alert_that_people_raise_of_a_vm_of_ours_is_no_demand() -> None:
+    """The VM's series have the policy's label, and so has each alert on them: only our rules add the site's."""
+    world = await ready()
+    labels = world.alertmanager.alerts[0].labels
+    labels["alertname"] = "MachineDown"  # type: ignore[index]
+    del labels["vmscaler_site"]  # type: ignore[attr-defined]
+    assert await refused(world, await world.build_ref(1)) == "AlertNotFiring"
+    await world.stop()
+
+
 async def test_a_build_of_an_old_job_or_of_a_copy() -> None:
     world = await ready()
     now = await world.build_ref(1)

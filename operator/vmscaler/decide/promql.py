@@ -14,6 +14,7 @@ from vmscaler.api.autoscalingpolicy import Exporter, Monitoring
 from vmscaler.decide.yaml_text import quoted
 
 POLICY_LABEL = "vmscaler_policy"
+SITE_LABEL = "vmscaler_site"
 """On each series of a VM that we made, and on each alert: `<namespace>/<policy>`."""
 
 

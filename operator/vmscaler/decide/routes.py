@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmscaler.api import duration
-from vmscaler.decide.promql import POLICY_LABEL
+from vmscaler.decide.promql import POLICY_LABEL, SITE_LABEL
 from vmscaler.decide.yaml_text import quoted
 
 PREFIX = "vmscaler/"
 _MAX_ALERTS = 10  # a policy has a handful; what is more than that is no use to a wake-up
 
 
-def policy_matchers(namespace: str, name: str) -> dict[str, str]:
-    """The labels that the policy's alerts have and no other's."""
-    return {POLICY_LABEL: f"{namespace}/{name}"}
+def policy_matchers(namespace: str, name: str, site: str) -> dict[str, str]:
+    """The labels that the policy's alerts have and no other's.
+
+    The policy alone is not enough: our VMs' series have that label too, so that every alert that people raise of such a VM
+    (it does not answer, its disk is full) has it. The site's label comes from our rules only.
+    """
+    return {POLICY_LABEL: f"{namespace}/{name}", SITE_LABEL: site}
 
 
 def receiver_document(name: str, *, url: str, token_file: str, ca_file: str | None) -> dict[str, Any]:

@@ -12,11 +12,10 @@ from typing import Any
 
 from vmscaler.api import duration
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
-from vmscaler.decide.promql import POLICY_LABEL, cpu_expression, memory_expression
+from vmscaler.decide.promql import POLICY_LABEL, SITE_LABEL, cpu_expression, memory_expression
 
 HIGH_CPU = "VmscalerHighCpu"
 HIGH_MEMORY = "VmscalerHighMemory"
-SITE_LABEL = "vmscaler_site"
 CONTENT_ANNOTATION = "vmscaler_content"
 """A hash of the group. Prometheus shows it in /api/v1/rules: that is the proof that this very content is loaded."""
 

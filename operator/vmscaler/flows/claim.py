@@ -27,6 +27,7 @@ from vmscaler.decide import names
 from vmscaler.decide.conditions import find
 from vmscaler.decide.grants import tenant_of
 from vmscaler.decide.instance import BUILD, POLICY_UID
+from vmscaler.decide.routes import policy_matchers
 from vmscaler.decide.words import plain
 from vmscaler.flows.context import Context
 from vmscaler.flows.status import rfc3339, write_status
@@ -175,7 +176,7 @@ async def _facts(
         alert_unseen = pool_unseen = str(error)
     else:
         try:
-            seen = await systems.alertmanager.firing({"vmscaler_policy": policy.key})
+            seen = await systems.alertmanager.firing(policy_matchers(policy.customer, policy.metadata.name, site.metadata.name))
             alerts = [alert for alert in seen if not alert.suppressed]
             alert_firing = bool(alerts)
         except OutsideError as error:

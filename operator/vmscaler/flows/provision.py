@@ -196,7 +196,7 @@ async def _route(policy: AutoscalingPolicy, site: Site, systems: Systems, tokens
     jenkins = site.spec.jenkins
     route = Route(
         name=names.receiver(namespace, own),
-        matchers=routes.policy_matchers(namespace, own),
+        matchers=routes.policy_matchers(namespace, own, site.metadata.name),
         url=(jenkins.hook_url or jenkins.url).rstrip("/") + HOOK_PATH,
         token_file=systems.hosts.token_path(token_file),
         ca_file=jenkins.hook_ca_file,
