@@ -1,4 +1,4 @@
-"""kopf's part: it watches, we are woken. Each event of each kind puts a key into the work queue; nothing else happens here.
+"""kopf's part: it watches, we are woken. Each event that says something new puts a key into the work queue; nothing else happens here.
 
 No handler patches anything, so none of kopf's progress, diffs or finalizers are used: all state is in our own status fields, and a
 failed PATCH of kopf's cannot lose work (facts of kopf, "Work is lost after a failed PATCH").
@@ -19,6 +19,7 @@ from vmscaler.api.scaleevent import ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
+from vmscaler.entry.news import News
 
 Wake = Callable[[str, str | None, str], None]
 
@@ -43,15 +44,16 @@ def make_registry(wake: Wake, connection: Callable[[], Awaitable[kopf.Connection
     async def login(**_: Any) -> kopf.ConnectionInfo:
         return await connection()
 
+    news = News()
     for kind in WATCHED:
-        _watch(registry, wake, kind.KIND, kind.PLURAL)
+        _watch(registry, wake, news, kind.KIND, kind.PLURAL)
     return registry
 
 
-def _watch(registry: kopf.OperatorRegistry, wake: Wake, kind: str, plural: str) -> None:
+def _watch(registry: kopf.OperatorRegistry, wake: Wake, news: News, kind: str, plural: str) -> None:
     @kopf.on.event(GROUP, VERSION, plural, registry=registry)
     def seen(name: str | None, namespace: str | None, body: kopf.Body, type: str | None, **_: Any) -> None:
-        if not name:
+        if not name or not news(kind, body, type):
             return
         wake(kind, namespace, name)
         if type == "DELETED" and kind == VmInstance.KIND:
