@@ -6,6 +6,7 @@ Used by adapters/prometheus, adapters/alertmanager and adapters/monitoring_host,
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class MonitoringHttp:
         except TimeoutError:
             raise Retryable(SYSTEM, "Unreachable", f"{self._where} did not answer in {self._timeout.total:.0f} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Retryable(SYSTEM, "Unreachable", f"{self._where} cannot be reached: {error}") from None
+            raise Retryable(SYSTEM, "Unreachable", f"{self._where} cannot be reached: {_why(error)}") from None
 
     async def _read(self, answer: aiohttp.ClientResponse) -> str:
         body = bytearray()
@@ -125,3 +126,11 @@ def data_of(answer: Any) -> Mapping[str, Any]:
     """The `data` of Prometheus' JSON envelope; empty where it is none."""
     data = answer.get("data") if isinstance(answer, dict) else None
     return data if isinstance(data, dict) else {}
+
+
+def _why(error: Exception) -> str:
+    """aiohttp's own words speak of `ssl:default` for plain HTTP too; the system's say what is wrong."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        inner = error.os_error
+        return os.strerror(inner.errno) if inner.errno and inner.errno > 0 else inner.strerror or str(inner)
+    return str(error) or type(error).__name__
