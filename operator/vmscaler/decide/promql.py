@@ -14,8 +14,9 @@ from vmscaler.api.autoscalingpolicy import Exporter, Monitoring
 from vmscaler.decide.yaml_text import quoted
 
 POLICY_LABEL = "vmscaler_policy"
+"""On each series of a VM that we made, and on each alert of ours: `<namespace>/<policy>`."""
 SITE_LABEL = "vmscaler_site"
-"""On each series of a VM that we made, and on each alert: `<namespace>/<policy>`."""
+"""On each alert of ours, and on nothing else."""
 
 
 def reserved_labels(match_labels: Mapping[str, str]) -> list[str]:
