@@ -199,7 +199,7 @@ def console(
         async with Attached(Home(folder)) as lab:
             text = await lab.jenkins(f"job/{job}/{build or 'lastBuild'}/consoleText")
         if text is None:
-            _fail(f"{job} has no build {build} (yet)" if build else f"{job} has no build yet")
+            raise PartError(f"{job} has no build {build}" if build else f"{job} has no build yet")
         typer.echo("\n".join(clean(line) for line in text.splitlines()))
 
     _run(main)

@@ -103,6 +103,11 @@ async def test_the_switches_told_are_those_the_parts_know(home: Home) -> None:
             await lab.control("jenkins", "PUT", "/faults", {"?": True})
 
 
+async def test_a_console_that_is_not_there(home: Home) -> None:
+    code, text = await labctl("console", "7", "--folder", str(home.folder))
+    assert (code, text) == (1, "labctl: autoscale-acme-web has no build 7\n")
+
+
 async def test_a_second_one_in_the_same_folder_is_refused(home: Home) -> None:
     code, text = await labctl("demo", "--folder", str(home.folder))
     assert (code, "runs already" in text) == (1, True), text

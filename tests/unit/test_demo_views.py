@@ -64,6 +64,15 @@ def test_the_screen_fits(width: int, height: int) -> None:
     assert "\x1b" not in whole
 
 
+def test_at_120_columns_the_hops_say_what_came_of_them() -> None:
+    console = Console(file=io.StringIO(), width=120, height=32, force_terminal=True)
+    show, timeline = ScreenShow(console), Timeline(AT, "to 105 requests/s")
+    timeline.observe(BUSY)
+    show._now, show._timeline = BUSY, timeline
+    lines = ["".join(segment.text for segment in line) for line in console.render_lines(show.render(120, 32))]
+    assert any("Alertmanager calls the service's job" in line for line in lines)
+
+
 def test_before_anything_was_seen_the_screen_draws_too() -> None:
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
     assert len(console.render_lines(ScreenShow(console).render(80, 24))) == 24

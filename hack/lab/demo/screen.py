@@ -73,7 +73,7 @@ class ScreenShow:
 
     def render(self, width: int, height: int) -> RenderableType:
         """The whole screen for this size."""
-        right = min(width - 50, 90) if width >= 110 else 35  # what a hop came of is the longest text there is
+        right = min(width - 46, 90) if width >= 110 else 35  # what a hop came of is the longest text there is
         left = width - right
         below = height - 1 - 7 - max(6, 3 + len(self._now.vms)) - 2
         layout = Layout()

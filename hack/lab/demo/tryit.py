@@ -58,7 +58,7 @@ def sections(lab: Attached, event: str = "") -> list[tuple[str, list[str]]]:
                 f"Jenkins       {jenkins}job/autoscale-{NAMESPACE}-{SERVICE}/  (its API; it has no pages for a browser)",
                 f"vCenter       {lab.parts['vcenter']['url']}",
                 f"BIG-IP        {lab.parts['bigip']['url']}",
-                f"logins        {bin_}/kubectl get secret -n {OPERATOR_NAMESPACE} vcenter-credentials bigip-credentials jenkins-credentials -o yaml",
+                f"logins        {bin_}/kubectl get secret -n {OPERATOR_NAMESPACE} vcenter-credentials -o yaml  (bigip-, jenkins-)",
                 f"kubeconfig    {kubeconfig}",
                 f"the samples as they were applied: {shown(lab.home.manifests)}/",
             ],
