@@ -116,7 +116,9 @@ class Found:
         start = line_start(text, begin)
         if not _DASH.match(text[start:begin]):
             raise self._refusal(begin, f"this item of `{self.place.label}` is ours and was given another shape: delete it")
-        return self._with_marker(start), line_end(text, last_index(item))
+        # A block scalar's mark is where the next token begins: blank lines between are people's.
+        written = text[begin : last_index(item)].rstrip()
+        return self._with_marker(start), line_end(text, begin + len(written))
 
     def own_key(self) -> tuple[int, int] | None:
         """The lines of the list's key with its marker, if it is one that we made."""

@@ -54,7 +54,7 @@ def parse(text: str) -> Tree:
         ) from None
     except RecursionError:
         raise StyleNotSupported("the file is nested too deeply to be read") from None
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, OverflowError) as error:  # the last two: numbers of characters that there are not, in escapes
         raise StyleNotSupported(f"the file cannot be read as YAML: {error}") from None
     tree = Tree(text, root)
     return tree if root is None else Tree(text, root, _look_through(tree, root))
@@ -134,6 +134,9 @@ def last_index(node: Node) -> int:
             continue  # an alias: written elsewhere
         if isinstance(one, ScalarNode) or getattr(one, "flow_style", False):
             last = max(last, one.end_mark.index)
+        elif isinstance(one, MappingNode):
+            # The mark of a value that is not written (`key:`) is where the next token begins, below people's comments.
+            stack += [child for child in children(one) if child.start_mark.index < child.end_mark.index]
         else:
             stack += children(one)
     return last
