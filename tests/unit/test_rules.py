@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from tests.fakes.policies import instance, policy
 
 from vmscaler.decide.promql import cpu_expression, memory_expression, reserved_labels
-from vmscaler.decide.rules import CONTENT_ANNOTATION, rule_document, template_literal
+from vmscaler.decide.rules import CONTENT_ANNOTATION, figures, rule_document, template_literal
 from vmscaler.decide.targets import target_groups
 from vmscaler.decide.yaml_text import text
 
@@ -52,6 +52,13 @@ def test_the_content_annotation_changes_with_the_content_only() -> None:
 def test_no_threshold_no_rule() -> None:
     [group] = rule_document(policy(cpuThreshold=None), site_name="default")["groups"]
     assert group["rules"] == []
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"memoryThreshold": 90}, {"memoryThreshold": 90, "cpuThreshold": None}, {"cpuThreshold": None}])
+def test_the_figures_are_what_the_rules_compare(thresholds: dict[str, object]) -> None:
+    one = policy(**thresholds)
+    [group] = rule_document(one, site_name="default")["groups"]
+    assert figures(one) == [rule["expr"].rpartition(" > ")[0] for rule in group["rules"]]
 
 
 def test_expressions_select_the_job_and_the_labels() -> None:

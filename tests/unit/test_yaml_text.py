@@ -29,14 +29,26 @@ def test_a_string_stays_within_its_quotes_and_its_line(value: str) -> None:
     assert quoted(value).isprintable()
 
 
-def test_half_of_a_surrogate_pair_is_refused() -> None:
+@pytest.mark.parametrize("half", ["\ud800", "\udfff"])
+def test_half_of_a_surrogate_pair_is_refused(half: str) -> None:
     with pytest.raises(ValueError, match="surrogate"):
-        quoted("a\ud800")
+        quoted(f"a{half}")
+
+
+@pytest.mark.parametrize(
+    ("char", "escaped"),
+    [("\x00", "\\x00"), ("\x7f", "\\x7f"), ("\x80", "\\u0080"), ("\x9f", "\\u009f"), ("\uffff", "\\uffff"), ("\U0010ffff", "\\U0010ffff")],
+)
+def test_what_is_not_ascii_is_escaped_as_a_character(char: str, escaped: str) -> None:
+    """Also for Go (PromQL, matchers), to whom \\x80 is a byte."""
+    assert quoted(char) == f'"{escaped}"'
 
 
 def test_what_is_no_document_is_refused() -> None:
     with pytest.raises(TypeError, match="float"):
         text({"a": 1.5})
+    with pytest.raises(TypeError, match="bytes"):
+        text({"a": b"x"})
     with pytest.raises(TypeError, match="key"):
         text({1: "a"})
 
