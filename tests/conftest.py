@@ -27,11 +27,17 @@ CLUSTER = frozenset({"control_plane", "bench"})
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The cluster's tests form one group, which is the longest and so comes first; every other file is a group of its own."""
+    """The cluster's tests form one group, which is the longest and so comes first; every other file is a group of its own.
+
+    The end-to-end tests are that group's end, in whatever order they were named: their Site and policies stay in the cluster, where those
+    of the CRDs look at what there is.
+    """
+    ranks: dict[pytest.Item, tuple[bool, bool]] = {}
     for item in items:
         group = "cluster" if CLUSTER & set(getattr(item, "fixturenames", ())) else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != "cluster")  # type: ignore[union-attr]
+        ranks[item] = (group != "cluster", "e2e" in item.path.parts)
+    items.sort(key=ranks.__getitem__)
 
 
 BUILDS: dict[str, Callable[[], Awaitable[object]]] = {

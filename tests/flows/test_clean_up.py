@@ -61,6 +61,8 @@ async def test_drains_leaves_is_destroyed_rests_in_this_order() -> None:
         "vsphere vm.power-off",
         "vsphere vm.destroy",
     ]
+    told = [event.message for event in world.kube.events if event.reason == "Removed"]
+    assert told == [f"out of {POOL}, VM {vmi.spec.vm_name} is destroyed, 192.0.2.100 rests"]
     (lease,) = await world.leases()
     assert lease.status.phase == LeasePhase.QUARANTINED and lease.status.release_at is not None
     assert world.vsphere.vms == {} and world.nodes() == set()

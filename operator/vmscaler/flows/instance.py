@@ -85,9 +85,18 @@ async def _clean_up(ctx: Context, vmi: VmInstance) -> None:
         # Else a reboot or a failover would bring back what an earlier pass removed, at an address that another may have by then.
         await systems.bigip.persist()
     await _release_addresses(ctx, vmi, site)
+    await ctx.kube.emit(vmi, "Normal", "Removed", _removed(vmi))
     await ctx.kube.remove_finalizer(vmi, FINALIZER)
     ctx.wake(ScaleOutEvent.KIND, vmi.metadata.namespace, vmi.spec.event_ref.name)
     ctx.wake("AutoscalingPolicy", vmi.spec.policy_ref.namespace, vmi.spec.policy_ref.name)
+
+
+def _removed(vmi: VmInstance) -> str:
+    started = vmi.status.vm is not None and vmi.status.vm.started
+    vm = f"VM {vmi.spec.vm_name} is destroyed" if started else "there was no VM yet"
+    address = f", {vmi.status.address} {'rests' if started else 'is free'}" if vmi.status.address else ""
+    pool = f"out of {vmi.status.member.pool}, " if vmi.status.member is not None and vmi.status.member.pool else ""
+    return pool + vm + address
 
 
 async def _leave_targets(ctx: Context, systems: Systems, vmi: VmInstance) -> OutsideError | None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import structlog
+
 from vmscaler.api import duration
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.meta import PolicyRef
@@ -22,6 +24,8 @@ from vmscaler.flows.status import write_status
 from vmscaler.ports.errors import Conflict, NotFound, Retryable
 
 CAS_TRIES = 8
+
+log = structlog.get_logger()
 
 
 async def settle(ctx: Context, namespace: str, name: str) -> None:
@@ -56,6 +60,7 @@ async def fail(ctx: Context, event: ScaleOutEvent, *, stage: str, reason: str, m
             event = await write_status(ctx, base.model_copy(update={"status": status}), base=base, expect=base.metadata.resource_version)
         except Conflict:  # a step that is being stopped wrote its last action
             continue
+        log.warning("scale-out failed", scale_event=event.key, stage=stage, reason=reason, error=message)
         await ctx.kube.emit(event, "Warning", reason, f"{stage}: {message}")
         ctx.wake_object(event)
         return event
@@ -116,6 +121,7 @@ async def succeed(ctx: Context, event: ScaleOutEvent) -> ScaleOutEvent:
         }
     )
     event = await write_status(ctx, event.model_copy(update={"status": status}), base=event, expect=event.metadata.resource_version)
+    log.info("scaled out", scale_event=event.key, instances=event.spec.instances, duration=event.status.duration)
     await ctx.kube.emit(event, "Normal", "ScaledOut", message)
     return event
 
