@@ -76,8 +76,8 @@ class VmTemplate(Resource[VmTemplateSpec, VmTemplateStatus]):
     COLUMNS: ClassVar[list[PrinterColumn]] = [
         PrinterColumn(name="Ready", json_path='.status.conditions[?(@.type=="Ready")].status'),
         PrinterColumn(name="CPU", type="integer", json_path=".status.cpus"),
-        PrinterColumn(name="Memory", type="integer", json_path=".status.memoryMiB", description="MiB"),
-        PrinterColumn(name="Disk", type="integer", json_path=".status.diskGiB", description="GiB"),
+        PrinterColumn(name="Memory-MiB", type="integer", json_path=".status.memoryMiB", description="MiB"),
+        PrinterColumn(name="Disk-GiB", type="integer", json_path=".status.diskGiB", description="GiB"),
         PrinterColumn(name="Reason", json_path='.status.conditions[?(@.type=="Ready")].reason'),
         PrinterColumn(name="Age", type="date", json_path=".metadata.creationTimestamp"),
     ]
