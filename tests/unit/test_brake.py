@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from tests.fakes.policies import policy as made_policy
 
 from vmscaler.api import conditions as c
-from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
-from vmscaler.api.meta import ConditionStatus, Json, NameRef, ObjectMeta, PolicyRef
+from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, DeletionPolicy
+from vmscaler.api.meta import FINALIZER, ConditionStatus, Json, NameRef, ObjectMeta, PolicyRef
 from vmscaler.api.scaleevent import BuildRef, Cause, EventPhase, ScaleEventSpec, ScaleEventStatus, ScaleOutEvent
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.decide.brake import FEW, GATHER, held
 from vmscaler.decide.conditions import set_condition
+from vmscaler.flows.brake import brake
+from vmscaler.ports.errors import Retryable
 
 DELETED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = DELETED + GATHER
@@ -115,3 +120,45 @@ def test_a_rollback_is_a_decision_and_goes_at_once(phase: EventPhase, wanted: st
     terminating = [vmi, *(instance(number) for number in range(FEW))]
     assert reason(vmi, terminating, events=[event(9, phase)]) == wanted
     assert wanted or reason(vmi, terminating, events=[event(9, phase)], now=DELETED) is None
+
+
+@pytest.mark.parametrize(
+    ("deleting", "deletion_policy", "wanted"),
+    [(True, "Destroy", None), (False, "Destroy", "MassDeletion"), (True, "Retain", "MassDeletion"), (False, "Retain", "MassDeletion")],
+)
+def test_a_policy_that_goes_with_its_instances_is_a_decision_and_one_that_stays_is_none(
+    deleting: bool, deletion_policy: str, wanted: str | None
+) -> None:
+    policy = made_policy()
+    spec = policy.spec.model_copy(update={"deletion_policy": DeletionPolicy(deletion_policy)})
+    meta = policy.metadata.model_copy(update={"uid": "policy-uid", "deletion_timestamp": DELETED if deleting else None})
+    policy = policy.model_copy(update={"spec": spec, "metadata": meta})
+    terminating = [instance(number) for number in range(FEW + 1)]
+    hold = held(terminating[0], terminating, events=[], policies=[policy], now=LATER)
+    assert (hold.reason if hold is not None else None) == wanted
+    others = [instance(number, policy="another-uid") for number in range(FEW + 1)]
+    hold = held(others[0], others, events=[], policies=[policy], now=LATER)
+    assert hold is not None and hold.reason == "MassDeletion", "another policy's"
+
+
+def test_one_that_was_only_looked_at_is_not_held() -> None:
+    vmi = instance(1)
+    conditions = set_condition([], c.REMOVED, ConditionStatus.FALSE, "Gathering", "looking", now=DELETED)
+    before = vmi.model_copy(update={"status": vmi.status.model_copy(update={"conditions": conditions})})
+    assert reason(before, [before]) is None
+
+
+@pytest.mark.parametrize("finalizers", [[FINALIZER], ["example.org/theirs"], []])
+async def test_those_that_we_have_cleaned_up_are_not_counted(finalizers: list[Json]) -> None:
+    many = [instance(number, finalizers=[FINALIZER]) for number in range(FEW)] + [instance(9, finalizers=finalizers)]
+
+    async def list_objects(kind: type) -> list[VmInstance]:
+        return many if kind is VmInstance else []
+
+    ctx: Any = SimpleNamespace(kube=SimpleNamespace(list_objects=list_objects), clock=SimpleNamespace(now=lambda: LATER))
+    if FINALIZER in finalizers:
+        with pytest.raises(Retryable, match="4 instances of Site default") as refused:
+            await brake(ctx, many[0])
+        assert refused.value.reason == "MassDeletion"
+    else:
+        await brake(ctx, many[0])
