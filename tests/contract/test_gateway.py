@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -76,6 +77,7 @@ async def test_a_step_under_way_is_told_as_running_with_its_progress(bench: Benc
     status, answer = await bench.ask("allocate", body=await bench.build())
     assert (status, answer["state"]) == (200, "running")
     assert [line["message"] for line in answer["progress"]] == ["bigip: 503 of the BIG-IP"] and answer["next"] == 1
+    assert datetime.fromisoformat(answer["progress"][0]["time"]).tzinfo is not None  # the step client asks for ever where there is none
     status, later = await bench.ask("allocate", body=await bench.build(after=1))
     assert (status, later["state"], later["progress"], later["next"]) == (200, "running", [], 1)
     bench.world.bigip.heal()
@@ -127,6 +129,7 @@ async def test_unknown_tokens_cause_one_read_in_a_while(bench: Bench) -> None:
     async def counted(labels: dict[str, str]) -> Any:
         nonlocal reads
         reads += 1
+        await asyncio.sleep(0.2)  # the others ask meanwhile
         return await plain(labels)
 
     bench.world.kube.list_secrets = counted  # type: ignore[method-assign]
@@ -135,6 +138,12 @@ async def test_unknown_tokens_cause_one_read_in_a_while(bench: Bench) -> None:
     bench.now += gateway.REFRESH_SECONDS
     await bench.ask(token="wrong")
     assert reads == 2
+    bench.now += gateway.KNOWN_SECONDS - 1
+    assert (await bench.ask(body=await bench.build()))[0] == 200
+    assert reads == 2, "a token that is known is not looked up for each poll of each build"
+    bench.now += 1
+    assert (await bench.ask(body=await bench.build()))[0] == 200
+    assert reads == 3
 
 
 async def test_an_api_server_that_is_away_is_no_unknown_token(bench: Bench) -> None:

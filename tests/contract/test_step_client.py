@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.contract.step_bench import STEP_CLIENT, TOKEN, Client, Gateway, answer
+from tests.contract.step_bench import STEP_CLIENT, TOKEN, Client, Gateway, Reply, answer
 
 from lab.pki import Authority
 
@@ -139,7 +139,9 @@ async def test_an_answer_that_is_none_is_asked_for_again(gateway: Gateway, tmp_p
         web.Response(text='{"state": "running", "next": 1e999}'),
         web.Response(text="[" * 100_000),
     ]
-    all_ended = await Client.side_by_side(gateway, tmp_path, "finish", [[reply, answer("succeeded")] for reply in strange])
+    scripts: list[list[Reply]] = [[reply, answer("succeeded")] for reply in strange]
+    scripts[1].insert(0, web.json_response({"reason": "Recovering", "message": "adopting VMs"}, status=503))  # twice, and told once
+    all_ended = await Client.side_by_side(gateway, tmp_path, "finish", scripts)
     for ended in all_ended:
         assert ended.code == 0
         assert ended.out.count("trying again") == 1
@@ -167,7 +169,9 @@ async def test_a_redirect_is_not_followed(gateway: Gateway, client: Client) -> N
     finally:
         await elsewhere.stop()
     assert ended.code == 2
-    assert "not followed" in ended.out
+    assert ended.out == (
+        f"clone: the gateway's address answers with a redirect to https://127.0.0.1:{elsewhere.port}/v1/steps/clone: not followed\n"
+    )
     assert elsewhere.questions == []
 
 
@@ -268,6 +272,9 @@ async def test_an_unusable_environment_is_64_and_named(gateway: Gateway, tmp_pat
         run("VMSCALER_GATEWAY_URL", "http://127.0.0.1"),
         run("VMSCALER_GATEWAY_URL", "https://user:sample@127.0.0.1"),
         run("VMSCALER_GATEWAY_URL", "https://127.0.0.1:99999"),
+        run("VMSCALER_GATEWAY_URL", "https://:443"),
+        run("VMSCALER_GATEWAY_URL", "https://127.0.0.1/?token=sample"),
+        run("VMSCALER_GATEWAY_URL", "https://127.0.0.1/#sample"),
         run("VMSCALER_GATEWAY_CA", None),
         run("VMSCALER_GATEWAY_CA", "c2FtcGxl"),
         run("VMSCALER_GATEWAY_CA", "%%%"),
