@@ -270,6 +270,27 @@ async def test_trouble_is_told_once_and_heals_by_itself(what: str) -> None:
         await world.stop()
 
 
+async def test_each_turn_of_a_policy_is_an_event_of_it() -> None:
+    """Warning where it stops being Ready, Normal where it is so again; once a turn, not once a look."""
+    world = await ready()
+
+    def told(type_: str) -> dict[str, int]:
+        ours = ((event, count) for event, count in world.kube.events.items() if (event.kind, event.type) == ("AutoscalingPolicy", type_))
+        return {event.reason: count for event, count in ours}
+
+    _, well = await world.condition("Ready")
+    assert told("Normal") == {well: 1}
+    templates, before = dict(world.vsphere.templates), told("Warning")
+    world.vsphere.templates.clear()
+    await asyncio.sleep(RESYNC + 10)
+    _, reason = await world.condition("Ready")
+    assert told("Warning") == {**before, reason: before.get(reason, 0) + 1} and told("Normal") == {well: 1}
+    world.vsphere.templates.update(templates)
+    await asyncio.sleep(RESYNC + 10)
+    assert await world.condition("Ready") == ("True", well) and told("Normal") == {well: 2}
+    await world.stop()
+
+
 async def test_a_template_that_cannot_be_seen_keeps_what_is_known_and_makes_no_noise() -> None:
     world = await ready()
     known = (await world.kube.get(VmTemplate, "tmpl-web", "acme")).status.mo_ref
