@@ -12,6 +12,7 @@ from vmscaler.api.meta import Json
 from vmscaler.api.site import Site
 from vmscaler.api.vmtemplate import VmTemplate
 from vmscaler.decide import job as jobs
+from vmscaler.flows.policy import reconcile_policy
 from vmscaler.ports.errors import Rejected, Retryable
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -288,6 +289,18 @@ async def test_each_turn_of_a_policy_is_an_event_of_it() -> None:
     world.vsphere.templates.update(templates)
     await asyncio.sleep(RESYNC + 10)
     assert await world.condition("Ready") == ("True", well) and told("Normal") == {well: 2}
+    await world.stop()
+
+
+async def test_what_is_not_ready_is_looked_at_again_before_the_next_resync() -> None:
+    world = await ready()
+    assert world.operator is not None
+    await reconcile_policy(world.operator.ctx, "acme", "web")
+    world.systems_error = Retryable("kubernetes", "Down", "away")
+    with pytest.raises(Retryable, match="policy acme/web is not ready yet") as later:
+        await reconcile_policy(world.operator.ctx, "acme", "web")
+    assert later.value.after == 5.0 < RESYNC
+    world.systems_error = None
     await world.stop()
 
 
