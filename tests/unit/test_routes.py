@@ -25,7 +25,11 @@ def test_no_tls_section_without_tls_or_without_a_ca(url: str, ca_file: str | Non
 
 def test_the_route_matches_its_policy_and_lets_others_match_too() -> None:
     document = route_document(
-        "vmscaler/acme/web", matchers=policy_matchers("acme", "web", "default"), group_wait="10s", group_interval="1.5m", repeat_interval="1h"
+        "vmscaler/acme/web",
+        matchers=policy_matchers("acme", "web", "default"),
+        group_wait="10s",
+        group_interval="1.5m",
+        repeat_interval="1h",
     )
     assert document == {
         "receiver": "vmscaler/acme/web",

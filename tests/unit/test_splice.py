@@ -36,7 +36,9 @@ def routed(file: YamlFile, policy: str = "web", *, url: str = "https://jenkins.e
         token_file=f"/etc/alertmanager/vmscaler/tokens/vmscaler-acme.{policy}.token",
         ca_file="/etc/alertmanager/jenkins-ca.pem",
     )
-    route = route_document(name, matchers=policy_matchers("acme", policy, "default"), group_wait="10s", group_interval="1m", repeat_interval="5m")
+    route = route_document(
+        name, matchers=policy_matchers("acme", policy, "default"), group_wait="10s", group_interval="1m", repeat_interval="5m"
+    )
     return with_route(file, receiver, route)
 
 
