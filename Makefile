@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 LOCKS  := requirements-build.lock requirements-dev.lock
 STAMP  := $(VENV)/.installed
 export PYTHONPATH := hack
+# Compiled once, not in each of the many processes of the lab and the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-stop test lint types unit flows contract e2e newest generate check-generated lock bench clean

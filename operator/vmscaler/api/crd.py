@@ -9,10 +9,11 @@ OutOfSync (facts/controlplane.md), and not in a status, which only the operator 
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,8 @@ class _Representer(SafeRepresenter):
 _Representer.add_representer(str, _Representer.represent_word)
 
 
-def render() -> dict[str, str]:
+@functools.cache
+def render() -> Mapping[str, str]:
     """File name -> text, for all kinds. Raises SchemaError."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
