@@ -25,7 +25,9 @@ NAME = "vmscaler/acme/web"
 RECEIVER = receiver_document(
     NAME, url="https://jenkins.example.org/generic-webhook-trigger/invoke", token_file="/etc/alertmanager/web.token", ca_file=None
 )
-ROUTE = route_document(NAME, matchers=policy_matchers("acme", "web", "default"), group_wait="10s", group_interval="1m", repeat_interval="5m")
+ROUTE = route_document(
+    NAME, matchers=policy_matchers("acme", "web", "default"), group_wait="10s", group_interval="1m", repeat_interval="5m"
+)
 HEAD = """\
 # Alertmanager of the platform team. Ask before you change the default receiver!
 global:
