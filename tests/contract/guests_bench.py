@@ -67,6 +67,12 @@ class Lab:
         except aiohttp.ClientConnectionError:
             return False
 
+    async def scraped(self, address: str) -> bool:
+        try:
+            return bool(await samples(self, address))
+        except aiohttp.ClientConnectionError:
+            return False
+
 
 async def ports_are_free(subnet: Subnet) -> bool:
     for address in subnet.vms:

@@ -48,6 +48,7 @@ async def healed(lab: Lab) -> AsyncIterator[None]:
     await lab.call("PUT", "/faults", {})
     for address in lab.subnet.vms:
         await until(lambda address=address: lab.serves(address))
+        await until(lambda address=address: lab.scraped(address))
 
 
 # --- booting ---

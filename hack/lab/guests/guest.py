@@ -133,8 +133,9 @@ class Guest:
     async def _serve(self) -> None:
         while True:
             try:
-                await self._listen(self._web, self._settings.web_port)
+                # The service last: who sees it serve (a health check, a test) may count on the exporter.
                 await self._listen(self._metrics, self._settings.metrics_port)
+                await self._listen(self._web, self._settings.web_port)
                 return
             except OSError as error:
                 await self._stop()
