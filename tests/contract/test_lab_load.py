@@ -99,7 +99,7 @@ async def test_slow_answers_do_not_slow_the_users_down_and_time_out_as_errors(se
     server.delay = 30
     async with running(server.url, rate=50, timeout=0.3) as load:
         (second, *_) = await eventually(whole_seconds(load), "a second")
-    assert 25 <= second["sent"] <= 70
+    assert 10 <= second["sent"] <= 90
     assert second["errors"] == second["requests"] == second["errorKinds"]["timeout"] > 0
     assert second["p50"] >= 300
 
