@@ -23,7 +23,15 @@ def run(folder: Path, cli: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(MAIN, package)
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.run(
-        [sys.executable, "-m", "lab"], cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "lab"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        # Whoever runs the tests in a shell's background has it ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
 
 
