@@ -31,7 +31,7 @@ def run(folder: Path, cli: str) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=False,
         # Whoever runs the tests in a shell's background has it ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
