@@ -232,7 +232,9 @@ async def test_whichever_socket_is_permitted_is_used(monkeypatch: pytest.MonkeyP
 
     async def send(_: object, packet: bytes) -> None:
         reply = bytes([0]) + packet[1:]
-        for answer in (packet, reply[:-1] + b"x", reply)[: 3 if answering else 2]:  # the request itself, somebody else's, ours
+        for answer in (packet, reply[:-1] + bytes([reply[-1] ^ 1]), reply)[
+            : 3 if answering else 2
+        ]:  # the request itself, somebody else's, ours
             kernel.send(header + answer)
 
     async def receive(_: object, size: int) -> bytes:
