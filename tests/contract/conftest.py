@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from tests.contract import vsphere_judge
 from tests.contract.monitoring_bench import Monitoring, monitoring_bench
+from tests.contract.vsphere_adapter_bench import FaultControl, clear
 from tests.contract.vsphere_judge import VCenter
 
 from lab.pki import Authority
@@ -43,6 +44,15 @@ def si(lab_vcenter: VCenter) -> Iterator[Any]:
         yield instance
         vsphere_judge.put_faults(lab_vcenter, {})
         vsphere_judge.clear(instance)
+
+
+@pytest.fixture
+async def vcenter_control(lab_vcenter: VCenter) -> AsyncIterator[FaultControl]:
+    """lab_vcenter's control port; healed, and without what was cloned, at the end."""
+    async with FaultControl(lab_vcenter.record["control"]) as control:
+        yield control
+        await control.put_faults({})
+    clear(lab_vcenter)
 
 
 def _monitoring_versions() -> list[str | None]:

@@ -1,4 +1,5 @@
-"""The product's vCenter client against the lab's vCenter, and the same world in memory: used by test_port_vsphere.py and test_vsphere_adapter.py."""
+"""The product's vCenter client against the lab's vCenter, and the same world in memory: used by test_port_vsphere.py, test_vsphere_adapter.py and
+test_vsphere_sessions.py."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import pytest
 from tests.contract import vsphere_judge
 from tests.contract.vsphere_judge import FOLDER, VCenter
 from tests.fakes.effects import DirectEffects
@@ -16,6 +18,7 @@ from tests.fakes.vsphere import FakeVSphere
 from lab.process import Json
 from lab.vcenter import Control
 from vmscaler.adapters.vsphere import VSphereClient
+from vmscaler.ports.errors import OutsideError
 from vmscaler.ports.vsphere import CloneOrder, TaskInfo, VmInfo, VSphere
 
 T = TypeVar("T")
@@ -167,3 +170,32 @@ async def fake_world(_: VCenter | None = None) -> AsyncIterator[World]:
         return {"portGroup": wanted.port_group, "datastore": wanted.datastore or "datastore1", "pool": pool}
 
     yield World(fake, effects, slow, fail_task, names, placed)
+
+
+class FaultControl(Control):
+    """The control port, with what these tests ask of it."""
+
+    async def calls(self, method: str) -> int:
+        """How often a method was called since the start."""
+        count: int = (await self.status())["calls"].get(method, 0)
+        return count
+
+    async def total(self) -> int:
+        """How many calls there were in all."""
+        return sum((await self.status())["calls"].values())
+
+    async def rule(self, method: str, effect: str, **more: Any) -> None:
+        """One fault of calls."""
+        await self.put_faults({"calls": [{"method": method, "effect": effect, **more}]})
+
+    async def hits(self) -> int:
+        """How many calls the rule has hit."""
+        found: Json = await self._call("GET", "/faults")
+        return int(found["calls"][0]["hits"])
+
+
+async def refused(call: Awaitable[Any]) -> OutsideError:
+    with pytest.raises(OutsideError) as refusal:
+        await call
+    assert "sample-password" not in str(refusal.value)
+    return refusal.value
