@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from tests.contract import vsphere_judge
 from tests.contract.monitoring_bench import Monitoring, monitoring_bench
+from tests.contract.monitoring_hosts_bench import people_files, restore
 from tests.contract.vsphere_adapter_bench import FaultControl, clear
 from tests.contract.vsphere_judge import VCenter
 
@@ -69,3 +70,12 @@ async def lab_monitoring(request: pytest.FixtureRequest, tmp_path_factory: pytes
     config = {"prometheusVersion": request.param} if request.param else {}
     async with monitoring_bench(folder, **config) as host:
         yield host
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def monitoring_host(lab_monitoring: Monitoring) -> AsyncIterator[Monitoring]:
+    """lab_monitoring; at the end it is healed, and its files are what they were."""
+    before = people_files(lab_monitoring)
+    yield lab_monitoring
+    await lab_monitoring.faults()
+    await restore(lab_monitoring, before)

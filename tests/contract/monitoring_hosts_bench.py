@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,3 +139,24 @@ async def restore(lab: Monitoring, before: dict[Path, bytes]) -> None:
         if now.get(path) != content:
             path.write_bytes(content)
     await asyncio.gather(*(lab.status_of("POST", lab.record[name]["reloadUrl"]) for name in ("prometheus", "alertmanager")))
+
+
+@contextlib.asynccontextmanager
+async def editing(lab: Monitoring, effects: Interrupted | None = None, **changes: Any) -> AsyncIterator[SshMonitoringHosts]:
+    """`lab_hosts`, closed at the end."""
+    hosts = lab_hosts(lab, effects or Interrupted(), **changes)
+    try:
+        yield hosts
+    finally:
+        await hosts.close()
+
+
+def alertmanager_yml(lab: Monitoring) -> Path:
+    return Path(lab.record["alertmanager"]["configFile"])
+
+
+async def loaded_hash(lab: Monitoring) -> int:
+    """What Alertmanager says of the configuration that it has loaded."""
+    async with lab.session.get(lab.alertmanager + "/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return int(float(next(line.split()[1] for line in lines if line.startswith("alertmanager_config_hash "))))
