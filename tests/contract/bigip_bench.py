@@ -21,7 +21,18 @@ from lab.pki import Authority
 from lab.process import Json, Serving
 
 USER, PASSWORD = "svc-scaler", "sample-password"
-MEMBERS = "/mgmt/tm/ltm/pool/~Common~web/members"
+POOL = "/mgmt/tm/ltm/pool/~Common~web"
+MEMBERS = f"{POOL}/members"
+
+
+def new(name: str = "10.0.0.5:80", **more: Any) -> Json:
+    """The body of a POST to MEMBERS."""
+    return {"name": name, "partition": "Common", "address": name.rsplit(":", 1)[0], **more}
+
+
+def config_error(status: int, message: str, api_error: int = 3) -> tuple[int, Json]:
+    """Status and body of an answer with which the configuration's service refuses."""
+    return status, {"code": status, "message": message, "errorStack": [], "apiError": api_error}
 
 
 @dataclass

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.contract import vsphere_judge
+from tests.contract import bigip_bench, vsphere_judge
+from tests.contract.bigip_bench import Bigip
 from tests.contract.monitoring_bench import Monitoring, monitoring_bench
 from tests.contract.monitoring_hosts_bench import people_files, restore
 from tests.contract.vsphere_adapter_bench import FaultControl, clear
@@ -54,6 +56,14 @@ async def vcenter_control(lab_vcenter: VCenter) -> AsyncIterator[FaultControl]:
         yield control
         await control.put_faults({})
     clear(lab_vcenter)
+
+
+@pytest.fixture
+async def lab_bigip(tmp_path: Path) -> AsyncIterator[Bigip]:
+    """One for each test, with an empty pool /Common/web; logged in."""
+    async with bigip_bench.bench(tmp_path) as bigip:
+        await bigip.log_in()
+        yield bigip
 
 
 def _monitoring_versions() -> list[str | None]:

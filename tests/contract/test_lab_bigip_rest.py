@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from tests.contract.bigip_bench import MEMBERS, PASSWORD, USER, Bigip, bench
-
-POOL = "/mgmt/tm/ltm/pool/~Common~web"
-
-
-@pytest.fixture
-async def bigip(tmp_path: Path) -> AsyncIterator[Bigip]:
-    async with bench(tmp_path) as running:
-        await running.log_in()
-        yield running
-
-
-def new(name: str = "10.0.0.5:80", **more: Any) -> dict[str, Any]:
-    return {"name": name, "partition": "Common", "address": name.rsplit(":", 1)[0], **more}
+from tests.contract.bigip_bench import MEMBERS, PASSWORD, POOL, USER, Bigip, bench, config_error, new
 
 
 def basic(password: str) -> dict[str, str]:
     return {"Authorization": aiohttp.encode_basic_auth(USER, password)}
 
 
-def config_error(status: int, message: str, api_error: int = 3) -> tuple[int, Any]:
-    return status, {"code": status, "message": message, "errorStack": [], "apiError": api_error}
-
-
-async def test_a_log_in_and_the_life_of_its_token(bigip: Bigip) -> None:
-    body = await bigip.log_in()
+async def test_a_log_in_and_the_life_of_its_token(lab_bigip: Bigip) -> None:
+    body = await lab_bigip.log_in()
     token = body["token"]
     assert (body["username"], body["loginProviderName"], body["generation"]) == (USER, "tmos", 0)
     assert len(token["token"]) == 26 and token["name"] == token["token"]
@@ -41,11 +23,11 @@ async def test_a_log_in_and_the_life_of_its_token(bigip: Bigip) -> None:
     assert token["kind"] == "shared:authz:tokens:authtokenitemstate"
     assert token["expirationMicros"] - token["lastUpdateMicros"] == 1200 * 10**6
     path = f"/mgmt/shared/authz/tokens/{token['token']}"
-    assert (await bigip.ok("PATCH", path, {"timeout": "36000"}))["timeout"] == 36000
-    status, answer = await bigip.raw("PATCH", path, {"timeout": 36001})
+    assert (await lab_bigip.ok("PATCH", path, {"timeout": "36000"}))["timeout"] == 36000
+    status, answer = await lab_bigip.raw("PATCH", path, {"timeout": 36001})
     assert (status, answer["message"]) == (406, "Auth-token absolute timeout (36000 seconds) exceeded")
-    await bigip.ok("DELETE", path)
-    status, answer = await bigip.raw("GET", "/mgmt/tm/sys/")
+    await lab_bigip.ok("DELETE", path)
+    status, answer = await lab_bigip.raw("GET", "/mgmt/tm/sys/")
     assert (status, answer["message"]) == (401, "X-F5-Auth-Token does not exist.")
     assert answer["kind"] == ":resterrorresponse" and "restOperationId" in answer
 
@@ -68,39 +50,39 @@ async def test_the_101st_token_is_refused(tmp_path: Path) -> None:
         assert (status, answer["message"]) == (400, f"user {uuid} has reached maximum active login tokens")
 
 
-async def test_bad_credentials(bigip: Bigip) -> None:
-    login = bigip.record["url"] + "/mgmt/shared/authn/login"
-    async with bigip.session.post(login, json={"username": USER, "password": "wrong"}) as response:
+async def test_bad_credentials(lab_bigip: Bigip) -> None:
+    login = lab_bigip.record["url"] + "/mgmt/shared/authn/login"
+    async with lab_bigip.session.post(login, json={"username": USER, "password": "wrong"}) as response:
         assert (response.status, response.reason) == (401, "F5 Authorization Required")
         assert (await response.json())["message"] == "Authentication failed."
-    url = bigip.record["url"] + "/mgmt/tm/sys"
-    async with bigip.session.get(url, headers=basic("wrong")) as response:
+    url = lab_bigip.record["url"] + "/mgmt/tm/sys"
+    async with lab_bigip.session.get(url, headers=basic("wrong")) as response:
         assert (response.status, response.content_type) == (401, "text/html")
-    async with bigip.session.get(url, headers=basic(PASSWORD)) as response:
+    async with lab_bigip.session.get(url, headers=basic(PASSWORD)) as response:
         assert response.status == 200
-    status, answer = await bigip.raw("GET", "/mgmt/tm/sys", token="")
+    status, answer = await lab_bigip.raw("GET", "/mgmt/tm/sys", token="")
     assert status == 401 and "no user authentication header" in answer["message"]
 
 
-async def test_a_pool_and_its_links(bigip: Bigip) -> None:
-    pool = await bigip.ok("GET", POOL + "/")
+async def test_a_pool_and_its_links(lab_bigip: Bigip) -> None:
+    pool = await lab_bigip.ok("GET", POOL + "/")
     assert pool["kind"] == "tm:ltm:pool:poolstate"
     assert (pool["name"], pool["partition"], pool["fullPath"]) == ("web", "Common", "/Common/web")
     assert pool["selfLink"] == f"https://localhost{POOL}?ver=16.1.4"
     assert pool["membersReference"] == {"link": f"https://localhost{MEMBERS}?ver=16.1.4", "isSubcollection": True}
-    members = await bigip.ok("GET", MEMBERS)
+    members = await lab_bigip.ok("GET", MEMBERS)
     assert members["kind"] == "tm:ltm:pool:members:memberscollectionstate" and "items" not in members
-    await bigip.ok("POST", MEMBERS, new())
-    pool = await bigip.ok("GET", POOL + "?expandSubcollections=true")
+    await lab_bigip.ok("POST", MEMBERS, new())
+    pool = await lab_bigip.ok("GET", POOL + "?expandSubcollections=true")
     assert [item["name"] for item in pool["membersReference"]["items"]] == ["10.0.0.5:80"]
     assert pool["selfLink"].endswith("?expandSubcollections=true&ver=16.1.4")
     metadata = {"metadata": [{"name": "owner", "value": "x"}]}
-    answer = await bigip.ok("PATCH", POOL, metadata)
+    answer = await lab_bigip.ok("PATCH", POOL, metadata)
     assert answer["metadata"] == [{"name": "owner", "persist": "true", "value": "x"}]
 
 
-async def test_a_members_session_and_state(bigip: Bigip) -> None:
-    member = await bigip.ok("POST", MEMBERS, new(session="user-disabled"))
+async def test_a_members_session_and_state(lab_bigip: Bigip) -> None:
+    member = await lab_bigip.ok("POST", MEMBERS, new(session="user-disabled"))
     expected = {
         "kind": "tm:ltm:pool:members:membersstate",
         "address": "10.0.0.5",
@@ -119,23 +101,23 @@ async def test_a_members_session_and_state(bigip: Bigip) -> None:
     assert expected.items() <= member.items()
     path = f"{MEMBERS}/~Common~10.0.0.5:80"
     forced = {"session": "user-disabled", "state": "user-down"}
-    assert forced.items() <= (await bigip.ok("PATCH", path + "/", forced)).items()
+    assert forced.items() <= (await lab_bigip.ok("PATCH", path + "/", forced)).items()
     enabled = {"session": "user-enabled", "state": "user-up"}
-    assert {"session": "user-enabled", "state": "unchecked"}.items() <= (await bigip.ok("PATCH", path, enabled)).items()
-    assert await bigip.raw("PATCH", path, {"state": "up"}) == config_error(400, 'invalid property value "state":"up"')
-    assert await bigip.raw("PATCH", path, {"address": "10.0.0.5"}) == config_error(400, "address may not be specified")
-    assert await bigip.raw("DELETE", path) == (200, "")
+    assert {"session": "user-enabled", "state": "unchecked"}.items() <= (await lab_bigip.ok("PATCH", path, enabled)).items()
+    assert await lab_bigip.raw("PATCH", path, {"state": "up"}) == config_error(400, 'invalid property value "state":"up"')
+    assert await lab_bigip.raw("PATCH", path, {"address": "10.0.0.5"}) == config_error(400, "address may not be specified")
+    assert await lab_bigip.raw("DELETE", path) == (200, "")
 
 
-async def test_a_route_domain_is_decoded_once(bigip: Bigip) -> None:
-    member = await bigip.ok("POST", MEMBERS, new("10.0.0.6%1:80"))
+async def test_a_route_domain_is_decoded_once(lab_bigip: Bigip) -> None:
+    member = await lab_bigip.ok("POST", MEMBERS, new("10.0.0.6%1:80"))
     assert member["name"] == "10.0.0.6%1:80"
     link = f"{MEMBERS}/~Common~10.0.0.6%251:80"
     assert member["selfLink"] == f"https://localhost{link}?ver=16.1.4"
-    assert (await bigip.ok("GET", link))["address"] == "10.0.0.6%1"
-    stats = await bigip.ok("GET", MEMBERS + "/stats")
+    assert (await lab_bigip.ok("GET", link))["address"] == "10.0.0.6%1"
+    stats = await lab_bigip.ok("GET", MEMBERS + "/stats")
     assert list(stats["entries"]) == [f"https://localhost{link}/stats"]
-    v6 = await bigip.ok("POST", MEMBERS, {"name": "2001:db8::5.80", "partition": "Common"})
+    v6 = await lab_bigip.ok("POST", MEMBERS, {"name": "2001:db8::5.80", "partition": "Common"})
     assert v6["address"] == "2001:db8::5"
 
 
@@ -196,88 +178,88 @@ async def test_a_route_domain_is_decoded_once(bigip: Bigip) -> None:
         ),
     ],
 )
-async def test_errors(bigip: Bigip, method: str, path: str, body: Any, expected: tuple[int, Any]) -> None:
-    await bigip.ok("POST", MEMBERS, new("10.0.0.9:80"))
-    before = (await bigip.status())["pools"]
-    assert await bigip.raw(method, path, body) == expected
-    assert (await bigip.status())["pools"] == before
+async def test_errors(lab_bigip: Bigip, method: str, path: str, body: Any, expected: tuple[int, Any]) -> None:
+    await lab_bigip.ok("POST", MEMBERS, new("10.0.0.9:80"))
+    before = (await lab_bigip.status())["pools"]
+    assert await lab_bigip.raw(method, path, body) == expected
+    assert (await lab_bigip.status())["pools"] == before
 
 
-async def test_a_post_without_partition_is_answered_404_though_it_happened(bigip: Bigip) -> None:
-    status, answer = await bigip.raw("POST", MEMBERS, {"name": "10.0.0.5:80"})
+async def test_a_post_without_partition_is_answered_404_though_it_happened(lab_bigip: Bigip) -> None:
+    status, answer = await lab_bigip.raw("POST", MEMBERS, {"name": "10.0.0.5:80"})
     assert status == 404 and answer["message"].startswith("01020036:3:")
-    assert (await bigip.ok("GET", f"{MEMBERS}/~Common~10.0.0.5:80"))["address"] == "10.0.0.5"
+    assert (await lab_bigip.ok("GET", f"{MEMBERS}/~Common~10.0.0.5:80"))["address"] == "10.0.0.5"
 
 
-async def test_nodes_outlive_members_and_pools(bigip: Bigip) -> None:
-    await bigip.ok("POST", MEMBERS, new())
-    await bigip.ok("DELETE", f"{MEMBERS}/~Common~10.0.0.5:80")
-    node = await bigip.ok("GET", "/mgmt/tm/ltm/node/~Common~10.0.0.5")
+async def test_nodes_outlive_members_and_pools(lab_bigip: Bigip) -> None:
+    await lab_bigip.ok("POST", MEMBERS, new())
+    await lab_bigip.ok("DELETE", f"{MEMBERS}/~Common~10.0.0.5:80")
+    node = await lab_bigip.ok("GET", "/mgmt/tm/ltm/node/~Common~10.0.0.5")
     assert {"kind": "tm:ltm:node:nodestate", "address": "10.0.0.5", "session": "user-enabled"}.items() <= node.items()
-    await bigip.ok("DELETE", "/mgmt/tm/ltm/node/~Common~10.0.0.5/")
-    assert await bigip.raw("GET", "/mgmt/tm/ltm/node/~Common~10.0.0.5") == config_error(
+    await lab_bigip.ok("DELETE", "/mgmt/tm/ltm/node/~Common~10.0.0.5/")
+    assert await lab_bigip.raw("GET", "/mgmt/tm/ltm/node/~Common~10.0.0.5") == config_error(
         404, "01020036:3: The requested Node (/Common/10.0.0.5) was not found."
     )
 
 
-async def test_select_and_filter(bigip: Bigip) -> None:
+async def test_select_and_filter(lab_bigip: Bigip) -> None:
     for name in ("10.0.0.5:80", "10.0.0.6:80"):
-        await bigip.ok("POST", MEMBERS, new(name))
-    listed = await bigip.ok("GET", MEMBERS + "?$select=name,session")
+        await lab_bigip.ok("POST", MEMBERS, new(name))
+    listed = await lab_bigip.ok("GET", MEMBERS + "?$select=name,session")
     assert listed["items"] == [
         {"name": "10.0.0.5:80", "session": "user-enabled"},
         {"name": "10.0.0.6:80", "session": "user-enabled"},
     ]
-    listed = await bigip.ok("GET", "/mgmt/tm/ltm/node?$filter=address%20eq%2010.0.0.6&$select=name")
+    listed = await lab_bigip.ok("GET", "/mgmt/tm/ltm/node?$filter=address%20eq%2010.0.0.6&$select=name")
     assert listed["items"] == [{"name": "10.0.0.6"}]
-    assert "items" not in await bigip.ok("GET", "/mgmt/tm/ltm/pool?$filter=partition%20eq%20Other")
+    assert "items" not in await lab_bigip.ok("GET", "/mgmt/tm/ltm/pool?$filter=partition%20eq%20Other")
 
 
-async def test_a_transaction_is_all_or_nothing(bigip: Bigip) -> None:
-    opened = await bigip.ok("POST", "/mgmt/tm/transaction", {})
+async def test_a_transaction_is_all_or_nothing(lab_bigip: Bigip) -> None:
+    opened = await lab_bigip.ok("POST", "/mgmt/tm/transaction", {})
     number = opened["transId"]
     assert {"state": "STARTED", "timeoutSeconds": 120, "executionTimeout": 300, "failureReason": ""}.items() <= (opened.items())
     header = {"X_F5_REST_Coordination_Id": str(number)}
     path = f"/mgmt/tm/transaction/{number}"
-    assert await bigip.raw("PATCH", path, {"state": "VALIDATING"}) == config_error(
+    assert await lab_bigip.raw("PATCH", path, {"state": "VALIDATING"}) == config_error(
         400, "there is no command to commit in the transaction", 2
     )
-    queued = await bigip.ok("POST", MEMBERS, new(), **header)
+    queued = await lab_bigip.ok("POST", MEMBERS, new(), **header)
     link = f"https://localhost{path}/commands/1?ver=16.1.4"
     expected = {"method": "POST", "body": new(), "evalOrder": 1, "commandId": 1, "selfLink": link}
     assert expected.items() <= queued.items() and queued["kind"] == "tm:transaction:commandsstate"
-    await bigip.ok("DELETE", f"{MEMBERS}/~Common~9.9.9.9:80", **header)
-    assert (await bigip.ok("GET", MEMBERS, **header)).get("items", []) == []
-    assert await bigip.raw("PATCH", path, {"state": "VALIDATING"}) == config_error(
+    await lab_bigip.ok("DELETE", f"{MEMBERS}/~Common~9.9.9.9:80", **header)
+    assert (await lab_bigip.ok("GET", MEMBERS, **header)).get("items", []) == []
+    assert await lab_bigip.raw("PATCH", path, {"state": "VALIDATING"}) == config_error(
         400,
         "transaction failed:01020036:3: The requested Pool Member (/Common/web /Common/9.9.9.9 80) was not found.",
         2,
     )
-    status = await bigip.status()
+    status = await lab_bigip.status()
     assert status["pools"]["/Common/web"]["members"] == {} and status["nodes"] == {}
-    await bigip.ok("DELETE", f"{path}/commands/2")
-    assert (await bigip.ok("PATCH", path, {"state": "VALIDATING"}))["state"] == "COMPLETED"
-    assert len((await bigip.ok("GET", MEMBERS))["items"]) == 1
-    assert (await bigip.raw("GET", path))[0] == 404
+    await lab_bigip.ok("DELETE", f"{path}/commands/2")
+    assert (await lab_bigip.ok("PATCH", path, {"state": "VALIDATING"}))["state"] == "COMPLETED"
+    assert len((await lab_bigip.ok("GET", MEMBERS))["items"]) == 1
+    assert (await lab_bigip.raw("GET", path))[0] == 404
 
 
-async def test_the_evaluation_order_of_a_transaction_can_be_changed(bigip: Bigip) -> None:
-    number = (await bigip.ok("POST", "/mgmt/tm/transaction/", {}))["transId"]
+async def test_the_evaluation_order_of_a_transaction_can_be_changed(lab_bigip: Bigip) -> None:
+    number = (await lab_bigip.ok("POST", "/mgmt/tm/transaction/", {}))["transId"]
     header = {"X_F5_REST_Coordination_Id": str(number)}
     path = f"/mgmt/tm/transaction/{number}"
-    await bigip.ok("DELETE", f"{MEMBERS}/~Common~10.0.0.5:80", **header)
-    await bigip.ok("POST", MEMBERS, new(), **header)
-    assert (await bigip.raw("PATCH", path, {"state": "VALIDATING"}))[0] == 400
-    assert (await bigip.ok("PATCH", f"{path}/commands/2", {"evalOrder": 1}))["evalOrder"] == 1
-    await bigip.ok("PATCH", path, {"state": "VALIDATING", "validateOnly": True})
-    assert (await bigip.status())["nodes"] == {}
-    await bigip.ok("PATCH", path, {"state": "VALIDATING", "validateOnly": False})
-    status = await bigip.status()
+    await lab_bigip.ok("DELETE", f"{MEMBERS}/~Common~10.0.0.5:80", **header)
+    await lab_bigip.ok("POST", MEMBERS, new(), **header)
+    assert (await lab_bigip.raw("PATCH", path, {"state": "VALIDATING"}))[0] == 400
+    assert (await lab_bigip.ok("PATCH", f"{path}/commands/2", {"evalOrder": 1}))["evalOrder"] == 1
+    await lab_bigip.ok("PATCH", path, {"state": "VALIDATING", "validateOnly": True})
+    assert (await lab_bigip.status())["nodes"] == {}
+    await lab_bigip.ok("PATCH", path, {"state": "VALIDATING", "validateOnly": False})
+    status = await lab_bigip.status()
     assert status["pools"]["/Common/web"]["members"] == {} and list(status["nodes"]) == ["/Common/10.0.0.5"]
 
 
-async def test_high_availability_and_saving(tmp_path: Path, bigip: Bigip) -> None:
-    (device,) = (await bigip.ok("GET", "/mgmt/tm/cm/device"))["items"]
+async def test_high_availability_and_saving(tmp_path: Path, lab_bigip: Bigip) -> None:
+    (device,) = (await lab_bigip.ok("GET", "/mgmt/tm/cm/device"))["items"]
     assert (device["failoverState"], device["selfDevice"]) == ("active", "true")
 
     async def sync(of: Bigip) -> str:
@@ -285,11 +267,11 @@ async def test_high_availability_and_saving(tmp_path: Path, bigip: Bigip) -> Non
         text: str = entries["https://localhost/mgmt/tm/cm/sync-status/0"]["nestedStats"]["entries"]["status"]["description"]
         return text
 
-    assert await sync(bigip) == "Standalone"
-    await bigip.ok("POST", MEMBERS, new())
-    assert not (await bigip.status())["saved"]
-    assert (await bigip.ok("POST", "/mgmt/tm/sys/config", {"command": "save"}))["kind"] == "tm:sys:config:savestate"
-    assert (await bigip.status())["saved"]
+    assert await sync(lab_bigip) == "Standalone"
+    await lab_bigip.ok("POST", MEMBERS, new())
+    assert not (await lab_bigip.status())["saved"]
+    assert (await lab_bigip.ok("POST", "/mgmt/tm/sys/config", {"command": "save"}))["kind"] == "tm:sys:config:savestate"
+    assert (await lab_bigip.status())["saved"]
     async with bench(tmp_path / "pair", deviceGroup="pair", peer="bigip-b.lab.example") as pair:
         await pair.log_in()
         assert await sync(pair) == "In Sync"
