@@ -8,9 +8,12 @@ from dataclasses import replace
 
 import pytest
 from tests.fakes.world import POOL, World
+from tests.flows.failing import about_to
 
 from vmscaler.api.iplease import LeasePhase
 from vmscaler.api.vminstance import InstancePhase
+from vmscaler.decide.marks import marks
+from vmscaler.flows.steps import Outcome
 from vmscaler.ports.bigip import Member
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -55,6 +58,23 @@ async def test_somebodys_copy_of_our_vm_is_not_ours() -> None:
     theirs = world.vsphere.add(ours.folder, ours.name, copy.copy(ours.guestinfo))
     await all_gone(world)
     assert list(world.vsphere.vms) == [theirs.mo_ref]
+    await world.stop()
+
+
+async def test_a_vm_with_our_name_and_another_address_is_not_this_instances() -> None:
+    """The cluster was restored from a backup, the sequence counts again, and the VM that had this name then is in service."""
+    world = await about_to()
+    ref, build = await world.ref(), await world.build_ref(1)
+    for stage in ("claim", "allocate"):
+        await world.step(stage, ref, build)
+    (vmi,) = await world.instances()
+    folder = vmi.spec.placement.folder
+    world.vsphere.folders.add(folder)
+    serving = world.vsphere.add(folder, vmi.spec.vm_name, marks(vmi, "192.0.2.150"))
+    answer = await world.step("clone", ref, build)
+    assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "NameTaken")
+    await world.quiet()
+    assert await world.instances() == [] and list(world.vsphere.vms.values()) == [serving] and serving.powered_on
     await world.stop()
 
 

@@ -8,13 +8,16 @@ from vmscaler.api.vminstance import VmInstance
 
 
 def identity(instance: VmInstance) -> dict[str, str]:
-    """The marks that prove whose VM it is."""
+    """The marks that prove whose VM it is. The address is one of them once the instance has one, which is before any order: in a cluster that
+    was restored from a backup the sequence counts again, and a VM that serves has the name of one that is to be made."""
     spec = instance.spec
+    address = {"address": instance.status.address} if instance.status.address is not None else {}
     return {
         "installation": spec.installation,
         "site": spec.site_ref.name,
         "policy": f"{spec.policy_ref.namespace}/{spec.policy_ref.name}",
         "instance": f"{instance.metadata.namespace}/{instance.metadata.name}",
+        **address,
     }
 
 
