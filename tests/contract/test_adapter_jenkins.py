@@ -227,6 +227,15 @@ async def test_a_plugin_that_knows_no_dry_run_is_told() -> None:
         await client.close()
 
 
+async def test_a_whitelist_without_the_operator_is_told_and_not_taken_for_a_missing_right() -> None:
+    async with Server(answering(403, "Forbidden", X_Jenkins="2.492.1")) as server:
+        client = server.client()
+        with pytest.raises(Untrusted, match="whitelist") as caught:
+            await client.dry_run_hook("sample-token")
+        assert caught.value.reason == "PermissionDenied"
+        await client.close()
+
+
 async def test_tokens_travel_in_headers_only_and_each_where_it_belongs() -> None:
     async with Server(answering(500, "oops")) as server:
         client = server.client()

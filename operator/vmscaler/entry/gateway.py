@@ -101,9 +101,8 @@ def make_gateway(ctx: Context, runner: StepRunner, monotonic: Callable[[], float
         except OutsideError as error:
             return _error(503, error.reason, str(error))
         if ref is None:
-            return _error(
-                403, "UnknownToken", "no policy has this step token: is the job's credential an old one? The reconcile writes it anew"
-            )
+            said = "no policy has this step token: if the job's Jenkins credential was changed, delete the job, and both are made anew"
+            return _error(403, "UnknownToken", said)
         try:
             asked = StepRequest.model_validate_json(await request.read())
         except ValidationError as error:

@@ -15,6 +15,8 @@ from vmscaler.api.conditions import (
     GRANTED,
     PROVISIONED_CONDITIONS,
     RESOLVED_CONDITIONS,
+    ROUTE_READY,
+    RULES_READY,
     TARGETS_READY,
     TEMPLATE_RESOLVED,
 )
@@ -35,6 +37,9 @@ from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Retryable
 from vmscaler.ports.monitoring import FiringAlert
 
 CAS_TRIES = 8
+
+FILES_NOT_AS_THEY_SHOULD = frozenset({"CheckFailed", "NotAccessible", "StyleNotSupported"})
+"""Why a monitoring host's files cannot be edited now: mostly somebody's slip in them. What is loaded goes on."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +218,8 @@ async def _facts(
 def _ready(policy: AutoscalingPolicy) -> tuple[bool, str]:
     """Ready enough to act: all that this very spec names was seen to be there and granted, and its job made.
 
-    The pool is looked at by the claim itself, so that it may have been unseen a moment ago; a monitoring host that is down does not stop
-    a build that is here.
+    The pool is looked at by the claim itself, so that it may have been unseen a moment ago; a monitoring host that is down, or whose files
+    somebody broke, does not stop a build that is here: the alert is seen to fire.
     """
     if policy.status.provisioned is None or policy.status.resolved is None:
         return False, "the policy has not been provisioned yet: look at its conditions"
@@ -224,6 +229,8 @@ def _ready(policy: AutoscalingPolicy) -> tuple[bool, str]:
             return False, f"{type_}: not looked at yet"
         if type_ in RESOLVED_CONDITIONS and condition.observed_generation != policy.metadata.generation:
             return False, f"{type_}: the spec has changed and was not looked at yet"
+        if type_ in (ROUTE_READY, RULES_READY) and condition.reason in FILES_NOT_AS_THEY_SHOULD:
+            continue
         if condition.status == ConditionStatus.FALSE:
             return False, f"{type_}: {condition.message}"
         if condition.status == ConditionStatus.UNKNOWN and type_ in (GRANTED, TEMPLATE_RESOLVED, ADDRESSES_RESOLVED):

@@ -69,9 +69,10 @@ async def _job(ctx: Context, policy: AutoscalingPolicy, site: Site, systems: Sys
     jenkins = systems.jenkins
     recorded = policy.status.provisioned or Provisioned()
     state = await jenkins.job(name)
-    _refuse_foreign(policy, name, state)
+    _refuse_foreign(policy, name, state, made_before=recorded.job == name)
     tokens = await ensure_tokens(ctx, policy_ref(policy))
     if recorded.job is not None and recorded.job != name:
+        await _unclaimed(ctx, policy, recorded.job)
         await remove_job(systems, policy, recorded.job)
         recorded = recorded.model_copy(update={"job": None, "job_generation": None})
     generation = recorded.job_generation
@@ -93,8 +94,22 @@ async def _job(ctx: Context, policy: AutoscalingPolicy, site: Site, systems: Sys
         raise Retryable("jenkins", "JobVanished", f"job {name} is gone again: making it anew", after=1.0)
     if not state.buildable:
         await jenkins.enable_job(name, True)
-    await _confirm(ctx, policy, systems, name, tokens)
-    return Seen((policy, tokens), "Confirmed", f"job {name} answers its hook")
+    others = await _confirm(ctx, policy, systems, name, tokens, wanted)
+    also = f", and so do {', '.join(others)}: delete them, each alert starts a build there that is refused" if others else ""
+    return Seen((policy, tokens), "Confirmed", f"job {name} answers its hook{also}")
+
+
+async def _unclaimed(ctx: Context, policy: AutoscalingPolicy, name: str) -> None:
+    """A build ends with its job (facts/jenkins.md; recordings, doDelete), and with it the rollback of its event. Read anew: a claim may have
+    been won since this reconcile began.
+
+    Raises Retryable(JobInUse).
+    """
+    now = await ctx.kube.get(AutoscalingPolicy, policy.metadata.name, policy.metadata.namespace)
+    active = now.status.claim.active if now.status.claim else None
+    if active is not None and active.build.job == name:
+        said = f"job {name} runs {active.event} (build {active.build.number}) and is replaced once that is over"
+        raise Retryable("jenkins", "JobInUse", said, after=ctx.poll)
 
 
 async def _intend(ctx: Context, policy: AutoscalingPolicy, name: str, generation: str) -> AutoscalingPolicy:
@@ -111,14 +126,15 @@ async def _intend(ctx: Context, policy: AutoscalingPolicy, name: str, generation
     return await write_status(ctx, wanted, base=policy, fields=frozenset({"provisioned"}))
 
 
-def _refuse_foreign(policy: AutoscalingPolicy, name: str, state: JobState | None) -> None:
+def _refuse_foreign(policy: AutoscalingPolicy, name: str, state: JobState | None, *, made_before: bool) -> None:
     if state is None:
         return
     owner = job.owner(state.description)
     if owner is None:
-        raise Rejected(
-            "jenkins", "JobNameTaken", f"Jenkins has a job {name} that vmscaler did not make: rename it, or set spec.jenkins.jobName"
-        )
+        said = f"Jenkins has a job {name} that vmscaler did not make: rename it, or set spec.jenkins.jobName"
+        if made_before:
+            said = f"the description of job {name} was changed and names no policy any more: delete the job, and it is made anew"
+        raise Rejected("jenkins", "JobNameTaken", said)
     if (owner.namespace, owner.policy) != (policy.customer, policy.metadata.name):
         raise Rejected(
             "jenkins",
@@ -161,14 +177,16 @@ def _config(ctx: Context, policy: AutoscalingPolicy, site: Site, generation: str
         raise Rejected("vmscaler", "JobNotRenderable", str(error)) from error
 
 
-async def _confirm(ctx: Context, policy: AutoscalingPolicy, systems: Systems, name: str, tokens: Tokens) -> None:
+async def _confirm(ctx: Context, policy: AutoscalingPolicy, systems: Systems, name: str, tokens: Tokens, wanted: str) -> list[str]:
     """A 200 is not enough: the dry run must name this job. Where it does not, the credentials are copied anew, since their values cannot be
-    read; seldom, as it may be for another reason, and each copy is a write."""
+    read, and the job is posted anew, since its text says nothing of what Jenkins has loaded: a trigger whose plugin came later is not.
+    Seldom, as it may be for another reason, and each is a write. Returns the other jobs that answer to the token."""
     answered = await systems.jenkins.dry_run_hook(tokens.hook)
     now, last = ctx.clock.now(), ctx.copied_at.get(policy.uid)
     if name not in answered and (last is None or now - last >= COPIED_ANEW_EACH):
         ctx.copied_at[policy.uid] = now
         await _credentials(ctx, policy, systems, tokens, anew=True)
+        await systems.jenkins.update_job(name, wanted)
         answered = await systems.jenkins.dry_run_hook(tokens.hook)
     if name not in answered:
         raise Retryable(
@@ -177,6 +195,7 @@ async def _confirm(ctx: Context, policy: AutoscalingPolicy, systems: Systems, na
             f"a dry run of the hook does not name job {name}: is the Generic Webhook Trigger installed?",
             after=5.0,
         )
+    return [other for other in answered if other != name]
 
 
 async def remove_job(systems: Systems, policy: AutoscalingPolicy, name: str) -> None:
