@@ -165,6 +165,13 @@ async def test_an_address_that_a_named_node_has_is_refused(lab: Bigip, client: B
     assert isinstance(error, Rejected) and error.reason == "MemberDiffers" and "10.9.0.6" in error.message
 
 
+async def test_a_node_that_is_only_called_by_the_address_stays(lab: Bigip, client: BigIpClient) -> None:
+    await lab.log_in()
+    await lab.ok("POST", "/mgmt/tm/ltm/node", {"name": "10.9.0.5", "partition": "Common", "address": "10.9.0.6"})
+    await client.remove_node(WEB, "10.9.0.5")
+    assert await writes(lab, "DELETE") == []
+
+
 async def test_no_answer_in_time(lab: Bigip, effects: Gate) -> None:
     async with client_of(lab, effects=effects, timeout=0.6) as client:
         await client.pool(WEB)

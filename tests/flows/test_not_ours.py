@@ -49,6 +49,44 @@ async def test_the_address_of_somebodys_node_is_not_taken_and_the_node_stays() -
     await world.stop()
 
 
+async def test_what_is_called_by_an_address_that_it_does_not_have_stays() -> None:
+    """A node may have another address than its name says, and so its members; they are asked for by name."""
+    world = await World.make()
+    theirs = world.bigip.pools[POOL].members["192.0.2.11:8080"]
+    world.bigip.pools[POOL].members["192.0.2.100:8080"] = replace(theirs, address="192.0.2.66")
+    world.bigip.health["192.0.2.100:8080"] = "up"
+    world.bigip.nodes.add("/Common/192.0.2.101")
+    world.bigip.nodes_by_address = lambda: nodes({"192.0.2.66": "/Common/192.0.2.100", "192.0.2.67": "/Common/192.0.2.101%1"})  # type: ignore[method-assign]
+    await in_service(world)
+    assert world.members() == ["192.0.2.100:8080", "192.0.2.102:8080"]
+    assert any("192.0.2.101 is in use by node /Common/192.0.2.101%1" in line for line in world.said)
+    await all_gone(world)
+    assert world.members() == ["192.0.2.100:8080"] and "/Common/192.0.2.101" in world.nodes()
+    await world.stop()
+
+
+async def nodes(found: dict[str, str]) -> dict[str, str]:
+    return found
+
+
+async def test_a_member_called_as_ours_would_be_is_neither_enabled_nor_removed() -> None:
+    """It came after the address was chosen."""
+    world = await about_to()
+    ref, build = await world.ref(), await world.build_ref(1)
+    for stage in ("claim", "allocate", "clone", "verify"):
+        await world.step(stage, ref, build)
+    theirs = replace(world.bigip.pools[POOL].members["192.0.2.11:8080"], address="192.0.2.66")
+    world.bigip.pools[POOL].members["192.0.2.100:8080"] = theirs
+    world.bigip.health["192.0.2.100:8080"] = "up"
+    before = copy.copy(theirs)
+    answer = await world.step("join", ref, build)
+    assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "MemberDiffers")
+    await world.quiet()
+    assert await world.instances() == [] and world.vsphere.vms == {}
+    assert world.bigip.pools[POOL].members["192.0.2.100:8080"] == before
+    await world.stop()
+
+
 async def test_somebodys_copy_of_our_vm_is_not_ours() -> None:
     """A clone in vCenter copies the marks. Ours was destroyed by hand, and the copy has got its name and folder."""
     world = await World.make()

@@ -90,7 +90,8 @@ async def _address(ctx: Context, recorder: Recorder, policy: AutoscalingPolicy, 
         addresses.candidates(network.start, network.end, cidr=network.cidr, gateway=network.gateway, reserved=reserved, taken=taken)
     )
     # A node is in use, or somebody's plan; taken for ours, it would go with our member.
-    nodes = await systems.bigip.nodes_by_address()
+    found = await systems.bigip.nodes_by_address()
+    nodes = {_called(path): path for path in found.values()} | found
     for address in free:
         planned = f"node {nodes[address]} of the BIG-IP" if address in nodes else None
         holder = planned or await _known(systems, site, address) or await _answers(ctx, site, address)
@@ -110,6 +111,11 @@ async def _address(ctx: Context, recorder: Recorder, policy: AutoscalingPolicy, 
         f"no address of {network.start}-{network.end} is free ({len(free)} were asked for and are in use, the rest are leased, "
         "members of the pool or reserved): widen spec.network.ipPool or free leases (kubectl get ipl)",
     )
+
+
+def _called(full_path: str) -> str:
+    """The address by which a node is called: that it has another one does not make the name free."""
+    return full_path.rpartition("/")[2].partition("%")[0]
 
 
 async def _leased(ctx: Context, lease: IpLease) -> None:

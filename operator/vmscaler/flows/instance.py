@@ -129,7 +129,7 @@ async def _leave_pool(ctx: Context, systems: Systems, vmi: VmInstance, removal: 
     if status.member is not None and status.member.started and status.member.pool and status.member.name:
         pool, name = status.member.pool, status.member.name
         member = await bigip.member(pool, name)
-        if member is not None:
+        if member is not None and member.address == status.address:  # else it is only called so, and somebody else's
             if member.enabled:
                 await bigip.set_member(pool, name, session="user-disabled", state="user-up")
             await _wait_for_connections(ctx, systems, pool, name, removal, member.state)

@@ -54,6 +54,9 @@ async def _attempt(ctx: Context, recorder: Recorder, systems: Systems, pool: str
     if member is None:
         member = await bigip.add_member(pool, address, port)
         recorder.progress(f"{name} joined {pool}, disabled")
+    if member.address != address:
+        # Members are asked for by name, and one may be called by an address that it does not have.
+        raise Rejected(SYSTEM, "MemberDiffers", f"member {member.name} of {pool} has the address {member.address}: rename or remove it")
     # "Unchecked" is what a member without a monitor reads for ever, and what one with a monitor may read before its first check.
     if member.state == "unchecked" and not (await bigip.pool(pool)).monitor:
         raise Rejected(SYSTEM, "MemberUnmonitored", f"{name} of {pool} is unchecked: give the pool a monitor")

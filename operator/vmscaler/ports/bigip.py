@@ -91,7 +91,7 @@ class BigIp(Protocol):
         ...
 
     async def remove_node(self, pool: str, address: str) -> None:
-        """Delete the node of the pool's partition; absent or still referenced (01070110) is fine."""
+        """Delete the node of this name and address in the pool's partition; absent or still referenced (01070110) is fine."""
         ...
 
     async def persist(self) -> None:

@@ -200,7 +200,10 @@ class BigIpClient:
             await self._upkeep.settle(unit)
 
     async def remove_node(self, pool: str, address: str) -> None:
-        """Delete it in the pool's partition, in the route domain of the pool's members; absent or referenced elsewhere is fine."""
+        """Delete it in the pool's partition, in the route domain of the pool's members; absent or referenced elsewhere is fine.
+
+        One that is only called so, and has another address, is somebody else's: it stays.
+        """
         path = full_path(pool)
         async with self._writes:
             unit = await self._units.active()
@@ -211,8 +214,10 @@ class BigIpClient:
             node = names.below(path, address + domain)
             url = f"/mgmt/tm/ltm/node/{names.segment(node)}"
             with suppress(NotFound):
-                await unit.get(url, f"node {node}")
-                await self._delete(unit, "node.delete", node, url, f"node {node}")
+                what = f"node {node}"
+                found = shapes.read(shapes.node_address, await unit.get(url, what), what)
+                if found == names.bare(address):
+                    await self._delete(unit, "node.delete", node, url, what)
             await self._upkeep.settle(unit)
 
     async def persist(self) -> None:

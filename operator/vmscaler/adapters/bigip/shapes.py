@@ -59,6 +59,11 @@ def nodes_by_address(answer: Json) -> dict[str, str]:
     return {bare(str(item["address"])): str(item["fullPath"]) for item in answer.get("items", [])}
 
 
+def node_address(answer: Json) -> str:
+    """The address of a node, without its route domain: its name may be another one."""
+    return bare(str(answer["address"]))
+
+
 def version(answer: Json) -> str:
     """Of /mgmt/tm/sys/version."""
     return str(next(entries for entries in _nested(answer) if "Version" in entries)["Version"]["description"])
