@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import json
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.contract.step_bench import STEP_CLIENT, TOKEN, Client, Gateway, Reply, answer
+from tests.contract.step_bench import TOKEN, Client, Gateway, Reply, answer
 
 from lab.pki import Authority
 
@@ -292,11 +290,3 @@ async def test_an_unknown_step_is_64_with_the_usage(client: Client, step: str) -
     ended = await client.run(step)
     assert ended.code == 64
     assert "usage: vmscaler-step claim|allocate|clone|verify|join|finish|rollback" in ended.out
-
-
-def test_it_is_one_file_for_python_3_9_on_the_standard_library() -> None:
-    tree = ast.parse(STEP_CLIENT.read_text(), feature_version=(3, 9))
-    imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported <= sys.stdlib_module_names
-    assert STEP_CLIENT.stat().st_mode & 0o111

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -98,3 +100,11 @@ def test_progress_is_asked_for_from_where_it_was(bench: Bench) -> None:
     bench.follow(running(2, "one", "two"), "away", running(1), running(3, "three"), ENDED)
     assert bench.asked_after == [0, 2, 2, 2, 3]
     assert [line for line in bench.said if line.startswith("t ")] == ["t one", "t two", "t three"]
+
+
+def test_it_is_one_file_for_python_3_9_on_the_standard_library() -> None:
+    tree = ast.parse(STEP_CLIENT.read_text(), feature_version=(3, 9))
+    imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported <= sys.stdlib_module_names
+    assert STEP_CLIENT.stat().st_mode & 0o111
