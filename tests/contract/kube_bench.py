@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
+
+from tests.fakes.effects import DirectEffects
 
 from lab.controlplane import ControlPlane
 from vmscaler.api.crd import KINDS
 from vmscaler.api.iplease import IpLease, IpLeaseSpec, IpLeaseStatus, LeaseHolder
 from vmscaler.api.meta import FINALIZER, GROUP, NameRef, ObjectMeta
+from vmscaler.api.vmtemplate import VmTemplate, VmTemplateSpec, VmTemplateStatus
+from vmscaler.ports.errors import Retryable
+from vmscaler.ports.kube import Kube
 
 ROOT = Path(__file__).resolve().parents[2]
+PATH = "/DC0/vm/templates/tmpl-web"
+"""Of the templates that `Bench` makes."""
+T = TypeVar("T")
 
 
 _applied: set[str] = set()
@@ -47,3 +58,32 @@ def lease(site: str, last: int = 7, *, labels: dict[str, str] | None = None, fin
     holder = LeaseHolder(namespace="acme", name="web-1", uid="0b1c")
     spec = IpLeaseSpec(site_ref=NameRef(name=site), network="front", address=address, holder=holder)
     return IpLease(metadata=meta, spec=spec, status=IpLeaseStatus())
+
+
+class Recording(DirectEffects):
+    """DirectEffects that can refuse, as the lease's seam does."""
+
+    refuse = False
+
+    async def write(self, system: str, operation: str, target: str, call: Callable[[], Awaitable[T]]) -> T:
+        if self.refuse:
+            raise Retryable(system, "NoLease", "not the one that acts")
+        return await super().write(system, operation, target, call)
+
+
+@dataclass
+class Bench:
+    kube: Kube
+    effects: Recording
+    namespace: str
+    count_of: Callable[[str], Awaitable[int]]
+    """How often an Event with this reason was recorded."""
+
+    @property
+    def site(self) -> str:
+        """Leases are cluster-scoped: a site of the test's own."""
+        return self.namespace
+
+    def template(self, name: str = "web", namespace: str | None = None) -> VmTemplate:
+        meta = ObjectMeta(name=name, namespace=namespace or self.namespace)
+        return VmTemplate(metadata=meta, spec=VmTemplateSpec(inventory_path=PATH), status=VmTemplateStatus())

@@ -4,56 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import pytest
 import pytest_asyncio
 from tests.contract.kube_api import temporary_namespace
-from tests.contract.kube_bench import RealClock, apply_crds, lease
-from tests.fakes.effects import DirectEffects
+from tests.contract.kube_bench import PATH, Bench, RealClock, Recording, apply_crds, lease
 from tests.fakes.kube import FakeKube
 
 from lab.controlplane import ControlPlane
 from vmscaler.adapters.kube import KubeClient, from_kubeconfig, rest
 from vmscaler.api.iplease import IpLease, LeasePhase
-from vmscaler.api.meta import FINALIZER, ObjectMeta
-from vmscaler.api.vmtemplate import VmTemplate, VmTemplateSpec, VmTemplateStatus
-from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable
-from vmscaler.ports.kube import Kube
+from vmscaler.api.meta import FINALIZER
+from vmscaler.api.vmtemplate import VmTemplate
+from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected
 
 T = TypeVar("T")
-PATH = "/DC0/vm/templates/tmpl-web"
-
-
-class Recording(DirectEffects):
-    """DirectEffects that can refuse, as the lease's seam does."""
-
-    refuse = False
-
-    async def write(self, system: str, operation: str, target: str, call: Callable[[], Awaitable[T]]) -> T:
-        if self.refuse:
-            raise Retryable(system, "NoLease", "not the one that acts")
-        return await super().write(system, operation, target, call)
-
-
-@dataclass
-class Bench:
-    kube: Kube
-    effects: Recording
-    namespace: str
-    count_of: Callable[[str], Awaitable[int]]
-    """How often an Event with this reason was recorded."""
-
-    @property
-    def site(self) -> str:
-        """Leases are cluster-scoped: a site of the test's own."""
-        return self.namespace
-
-    def template(self, name: str = "web", namespace: str | None = None) -> VmTemplate:
-        meta = ObjectMeta(name=name, namespace=namespace or self.namespace)
-        return VmTemplate(metadata=meta, spec=VmTemplateSpec(inventory_path=PATH), status=VmTemplateStatus())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
