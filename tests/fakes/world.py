@@ -2,7 +2,7 @@
 
     world = await World.make()          the fakes and the three objects
     await world.start()                 an operator: work queue, step runner, "watches" (each write to Kubernetes wakes its object)
-    await world.ready()                 the policy is provisioned
+    await world.ready()                 the policy is provisioned (`World.provisioned()`: all three)
     world.fires()                       Alertmanager shows the alert
     await world.build(1)                one build: the stages one after the other as Jenkinsfile.autoscale has them, rollback on failure
     await world.quiet()                 until nothing is written any more
@@ -15,16 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from ruamel.yaml import YAML
 from tests.fakes.bigip import FakeBigIp
 from tests.fakes.flow_vsphere import FlowVm, FlowVSphere
 from tests.fakes.jenkins import FakeJenkins
@@ -32,6 +28,9 @@ from tests.fakes.job_inputs import JENKINS, PEM
 from tests.fakes.kube import FakeKube
 from tests.fakes.monitoring_api import FakeAlertmanagerApi, FakePrometheusApi, alert
 from tests.fakes.probe import FakeProbe
+from tests.fakes.samples import sample
+from tests.fakes.world_operator import RESYNC as RESYNC
+from tests.fakes.world_operator import Operator, end, operate
 from tests.fakes.world_seam import START as START
 from tests.fakes.world_seam import Crash, Hosts, LoopClock, WorldEffects, without_crashes
 
@@ -42,33 +41,15 @@ from vmscaler.api.scaleevent import ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
-from vmscaler.bootstrap import reconcilers
-from vmscaler.entry.news import STATUS_IS_OURS
 from vmscaler.flows.context import Context, GatewayAddress, JobTemplates
-from vmscaler.flows.resync import resync_forever
-from vmscaler.flows.runner import StepRunner
 from vmscaler.flows.steps import Outcome
-from vmscaler.flows.workqueue import WorkQueue
 from vmscaler.ports.errors import OutsideError, Retryable
 from vmscaler.ports.systems import Systems
 from vmscaler.ports.vsphere import TemplateInfo
 
 T = TypeVar("T")
-SAMPLES = Path(__file__).resolve().parents[2] / "deploy" / "samples"
 POOL = "/Common/pool-web"
-RESYNC = 60.0
 STAGES = ("claim", "allocate", "clone", "verify", "join", "finish")
-KINDS = {kind.KIND.lower(): kind for kind in (Site, VmTemplate, AutoscalingPolicy, ScaleOutEvent, VmInstance, IpLease)}
-
-
-@dataclass
-class Operator:
-    """One process."""
-
-    ctx: Context
-    queue: WorkQueue
-    runner: StepRunner
-    background: tuple[asyncio.Task[None], ...]
 
 
 class World:
@@ -113,6 +94,14 @@ class World:
             await world.apply(kind, sample(file, change))
         return world
 
+    @classmethod
+    async def provisioned(cls, **changes: Callable[[Json], None]) -> World:
+        """A world with an operator and its policy Ready; `changes` as of `make`."""
+        world = await cls.make(**changes)
+        await world.start()
+        await world.ready()
+        return world
+
     async def apply(self, kind: type[Resource[Any, Any]], body: Json) -> Any:
         """Create it, as kubectl does."""
         with self._people():
@@ -120,7 +109,6 @@ class World:
 
     async def start(self) -> Operator:
         """An operator process."""
-        loop = asyncio.get_running_loop()
         self.effects.dead = asyncio.Event()
         ctx = Context(
             kube=self.kube,
@@ -134,11 +122,7 @@ class World:
             new_token=lambda: f"{next(self._tokens):06d}-sample-token-of-some-length",
             started_at=self.clock.now(),
         )
-        queue = WorkQueue(reconcilers(ctx))
-        ctx.wake = queue.wake
-        self.effects.watch = lambda operation, target: self._watched(queue, operation, target)
-        background = (loop.create_task(queue.run()), loop.create_task(resync_forever(ctx, RESYNC, lambda now: None)))
-        self.operator = Operator(ctx, queue, StepRunner(ctx), background)
+        self.operator = operate(ctx, self.effects)
         return self.operator
 
     async def stop(self) -> None:
@@ -146,16 +130,7 @@ class World:
         operator, self.operator = self.operator, None
         if operator is None:
             return
-        self.effects.dead.set()
-        self.effects.watch = lambda operation, target: None
-        for task in operator.background:
-            task.cancel()
-        await asyncio.wait(operator.background)
-        with contextlib.suppress(Crash):
-            await operator.runner.stop()
-        for run in operator.runner._runs.values():  # their exceptions are looked at, so that the loop does not complain of them
-            if run.task is not None and run.task.done() and not run.task.cancelled():
-                run.task.exception()
+        await end(operator, self.effects)
 
     async def restart(self) -> Operator:
         """After a crash, or without one."""
@@ -167,34 +142,6 @@ class World:
         if self.systems_error is not None:
             raise self.systems_error
         return Systems(self.vsphere, self.bigip, self.jenkins, self.prometheus, self.alertmanager, self.hosts)
-
-    def snapshot(self) -> Callable[[], None]:
-        """Everything that the systems hold now; call it to have it back (while no operator runs)."""
-        kept = copy.deepcopy(
-            (
-                (self.kube.objects, self.kube.secrets, self.kube.events),
-                (self.jenkins.jobs, self.jenkins.credentials),
-                (self.bigip.pools, self.bigip.nodes, self.bigip.health, self.bigip.connections, self.bigip.unsaved),
-                (self.hosts.files, self.hosts.loaded),
-                (self.vsphere.vms, self.vsphere.tasks, self.vsphere.folders, self.vsphere.orders),
-                (self.probe.pings, self.probe.open),
-            )
-        )
-
-        def restore() -> None:
-            assert self.operator is None
-            kube, jenkins, bigip, hosts, vsphere, probe = copy.deepcopy(kept)
-            self.kube.objects, self.kube.secrets, self.kube.events = kube
-            self.jenkins.jobs, self.jenkins.credentials = jenkins
-            self.bigip.pools, self.bigip.nodes, self.bigip.health, self.bigip.connections, self.bigip.unsaved = bigip
-            self.hosts.files, self.hosts.loaded = hosts
-            self.vsphere.vms, self.vsphere.tasks, self.vsphere.folders, self.vsphere.orders = vsphere
-            self.probe.pings, self.probe.open = probe
-            self.effects.calls.clear()
-            self.effects.crash_at = None
-            self.crashes = 0
-
-        return restore
 
     # --- what people and systems do
 
@@ -343,19 +290,3 @@ class World:
             seen = len(self.effects.calls)
             await asyncio.sleep(seconds)
         raise AssertionError(f"writes never end: {self.effects.calls[-10:]}")
-
-    def _watched(self, queue: WorkQueue, operation: str, target: str) -> None:
-        kind = KINDS.get(operation.partition(".")[0])
-        if kind is None or self.effects.dead.is_set():
-            return
-        if kind.KIND in STATUS_IS_OURS and operation.partition(".")[2] in ("status.patch", "finalizer.add"):
-            return
-        namespace, _, name = target.rpartition("/")
-        queue.wake(kind.KIND, namespace or None, name)
-
-
-def sample(file: str, change: Callable[[Json], None] = lambda body: None) -> Json:
-    """An object of deploy/samples, plain."""
-    body: Json = YAML(typ="safe").load((SAMPLES / f"{file}.yaml").read_text())
-    change(body)
-    return body

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.fakes.world import World, sample
+from tests.fakes.samples import sample
+from tests.fakes.world import World
 from tests.flows.failing import about_to, failed
 
 from vmscaler.api.iplease import IpLease

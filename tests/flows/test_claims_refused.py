@@ -20,9 +20,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
 
 async def ready(**changes: Callable[[Json], None]) -> World:
-    world = await World.make(**changes)
-    await world.start()
-    await world.ready()
+    world = await World.provisioned(**changes)
     world.fires()
     return world
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from tests.fakes.world import POOL, START, World, sample
+from tests.fakes.samples import sample
+from tests.fakes.world import POOL, START, World
 
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.iplease import IpLease, LeasePhase
@@ -21,9 +22,7 @@ TARGETS = "/etc/prometheus/vmscaler/targets/vmscaler-acme.web.json"
 
 
 async def serving(policy: Callable[[Json], None] = lambda body: None) -> World:
-    world = await World.make(policy=policy)
-    await world.start()
-    await world.ready()
+    world = await World.provisioned(policy=policy)
     world.fires()
     await world.build(1)
     world.fires(False)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.fakes.world import World
+from tests.fakes.world_snapshot import snapshot
 
 from vmscaler.api.iplease import LeasePhase
 from vmscaler.api.meta import Json
@@ -32,7 +33,7 @@ async def at_every_write(world: World, run: Scenario, check: Scenario, *, every:
     """Let the operator die at each write of `run` in turn (or every third, from `first` on), from the same beginning each time. Returns
     how many writes there are."""
     await world.stop()
-    again = world.snapshot()
+    again = snapshot(world)
     wrong: list[str] = []
     for number in range(first, MOST_WRITES, every):
         again()

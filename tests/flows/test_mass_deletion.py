@@ -26,9 +26,7 @@ async def serving(instances: int, **spec: str) -> World:
         for tenant in body["spec"]["tenants"]:
             tenant["maxInstances"] = 20
 
-    world = await World.make(policy=wide, site=granting)
-    await world.start()
-    await world.ready()
+    world = await World.provisioned(policy=wide, site=granting)
     for number in range(1, instances + 1):
         await scale_out(world, number)
     assert len(await world.instances()) == instances

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.fakes.world import POOL, World, sample
+from tests.fakes.samples import sample
+from tests.fakes.world import POOL, World
 
 from vmscaler.api.meta import Json
 from vmscaler.api.site import Site
@@ -92,9 +93,7 @@ async def test_networks_of_a_site_that_overlap() -> None:
 
 async def test_a_credential_whose_value_somebody_changed_is_copied_anew() -> None:
     """It is there by its name, and the hook does not know our token: the dry run says so."""
-    world = await World.make()
-    await world.start()
-    await world.ready()
+    world = await World.provisioned()
     hook = names.hook_credential((await world.policy()).uid)
     right = world.jenkins.credentials[hook]
     world.jenkins.credentials[hook] = "sample-of-somebodys"
@@ -127,9 +126,7 @@ async def test_a_hook_that_never_names_the_job_is_not_confirmed() -> None:
 
 
 async def test_a_secret_that_lacks_a_token_is_named_and_not_used() -> None:
-    world = await World.make()
-    await world.start()
-    await world.ready()
+    world = await World.provisioned()
     (secret,) = world.kube.secrets.values()
     right = secret.data.pop("stepToken")
     await world.quiet()
@@ -139,9 +136,7 @@ async def test_a_secret_that_lacks_a_token_is_named_and_not_used() -> None:
 
 
 async def test_a_removal_bears_that_a_credential_is_gone() -> None:
-    world = await World.make()
-    await world.start()
-    await world.ready()
+    world = await World.provisioned()
 
     async def gone(credential: str) -> None:
         raise NotFound("jenkins", "NotFound", f"no {credential}")

@@ -19,9 +19,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
 
 async def scaled_out() -> World:
-    world = await World.make()
-    await world.start()
-    await world.ready()
+    world = await World.provisioned()
     world.fires()
     answers = await world.build(1)
     assert [getattr(answer, "state", answer) for answer in answers] == ["succeeded"] * 6
@@ -84,9 +82,7 @@ async def test_intent_is_recorded_before_each_effect() -> None:
 
 
 async def test_each_step_asked_again_does_nothing_more() -> None:
-    world = await World.make()
-    await world.start()
-    await world.ready()
+    world = await World.provisioned()
     world.fires()
     ref, build = await world.ref(), await world.build_ref(1)
     for step in ("claim", "allocate", "clone", "verify", "join", "finish"):
@@ -103,9 +99,7 @@ async def test_each_step_asked_again_does_nothing_more() -> None:
 
 
 async def test_builds_race_and_one_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = await World.make()
-    await world.start()
-    await world.ready()
+    world = await World.provisioned()
     world.fires()
     plain = world.alertmanager.firing
 
@@ -128,9 +122,7 @@ async def test_builds_race_and_one_wins(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_step_out_of_order_or_without_a_claim_is_refused() -> None:
-    world = await World.make()
-    await world.start()
-    await world.ready()
+    world = await World.provisioned()
     world.fires()
     ref, build = await world.ref(), await world.build_ref(1)
     for step in ("allocate", "clone", "finish"):

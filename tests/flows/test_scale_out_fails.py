@@ -50,8 +50,7 @@ async def test_a_stage_fails(break_it: Callable[[World], Any], reason: str, stag
 async def test_the_big_ip_is_away_for_the_whole_join_and_comes_back() -> None:
     world = await about_to()
     ref, build = await world.ref(), await world.build_ref(1)
-    for step in ("claim", "allocate", "clone", "verify"):
-        await world.step(step, ref, build)
+    await world.build(1, stop_before="join")
     away = Retryable(SYSTEM, "ServiceUnavailable", "the BIG-IP answers 503")
     for method in ("pool", "member", "add_member", "set_member", "remove_member", "remove_node", "current_connections", "virtual_servers"):
         world.bigip.fail(method, away, times=None)
@@ -73,8 +72,7 @@ async def test_the_big_ip_is_away_for_the_whole_join_and_comes_back() -> None:
 async def test_a_pool_that_has_lost_its_monitor() -> None:
     world = await about_to()
     ref, build = await world.ref(), await world.build_ref(1)
-    for step in ("claim", "allocate", "clone", "verify"):
-        await world.step(step, ref, build)
+    await world.build(1, stop_before="join")
     world.bigip.pools[POOL].monitor = ""
     answer = await world.step("join", ref, build)
     assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "MemberUnmonitored")
@@ -84,8 +82,7 @@ async def test_a_pool_that_has_lost_its_monitor() -> None:
 async def test_a_member_may_be_unchecked_until_its_first_check() -> None:
     world = await about_to()
     ref, build = await world.ref(), await world.build_ref(1)
-    for step in ("claim", "allocate", "clone", "verify"):
-        await world.step(step, ref, build)
+    await world.build(1, stop_before="join")
     world.bigip.health["192.0.2.100:8080"] = "unchecked"
     joined = asyncio.ensure_future(world.step("join", ref, build))
     await asyncio.sleep(10)

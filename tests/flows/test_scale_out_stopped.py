@@ -23,10 +23,7 @@ async def test_a_build_is_aborted_while_a_stage_runs(stage: str) -> None:
     """The rollback begins while the stage acts: nothing of it acts after that."""
     world = await about_to()
     ref, build = await world.ref(), await world.build_ref(1)
-    for step in ("claim", "allocate", "clone", "verify", "join"):
-        if step == stage:
-            break
-        await world.step(step, ref, build)
+    await world.build(1, stop_before=stage)
     if stage == "join":
         world.comes_up = False
         world.bigip.health["192.0.2.100:8080"] = "down"
@@ -94,8 +91,7 @@ async def test_somebody_deletes_the_instance_while_its_clone_runs() -> None:
 async def test_somebody_deletes_the_instance_while_it_joins() -> None:
     world = await about_to()
     ref, build = await world.ref(), await world.build_ref(1)
-    for step in ("claim", "allocate", "clone", "verify"):
-        await world.step(step, ref, build)
+    await world.build(1, stop_before="join")
     world.bigip.health["192.0.2.100:8080"] = "down"
     joining = asyncio.ensure_future(world.step("join", ref, build))
     await asyncio.sleep(3.0)
@@ -131,8 +127,7 @@ async def test_a_claim_without_its_event_is_settled_when_the_policy_goes() -> No
 async def test_a_running_event_that_somebody_deletes_is_there_again_and_can_be_rolled_back() -> None:
     world = await about_to()
     ref, build = await world.ref(), await world.build_ref(1)
-    for step in ("claim", "allocate", "clone"):
-        await world.step(step, ref, build)
+    await world.build(1, stop_before="verify")
     (event,) = await world.events()
     await world.delete(event)
     await asyncio.sleep(RESYNC + 5)
@@ -205,10 +200,7 @@ async def test_a_policy_deleted_during_a_run_is_settled_first() -> None:
     for stage in ("claim", "clone", "join"):
         world = await about_to()
         ref, build = await world.ref(), await world.build_ref(1)
-        for step in ("claim", "allocate", "clone", "verify", "join"):
-            if step == stage:
-                break
-            await world.step(step, ref, build)
+        await world.build(1, stop_before=stage)
         if stage == "join":
             world.bigip.health["192.0.2.100:8080"] = "down"
         running = asyncio.ensure_future(world.step(stage, ref, build))

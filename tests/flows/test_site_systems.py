@@ -10,7 +10,8 @@ import trustme
 from tests.fakes.bigip import FakeBigIp
 from tests.fakes.effects import DirectEffects
 from tests.fakes.kube import FakeKube
-from tests.fakes.world import World, sample
+from tests.fakes.samples import sample
+from tests.fakes.world import World
 
 from vmscaler.adapters import systems as systems_module
 from vmscaler.adapters.systems import SiteSystems
@@ -86,9 +87,7 @@ async def test_only_what_the_clients_are_made_of_makes_new_ones() -> None:
 
 @pytest.mark.looptime
 async def test_a_step_whose_client_was_put_away_goes_on_with_the_new_one() -> None:
-    world = await World.make()
-    await world.start()
-    await world.ready()
+    world = await World.provisioned()
     world.fires()
     await world.build(1, stop_before="join")
     present, world.bigip = world.bigip, ClosedBigIp(world.effects)

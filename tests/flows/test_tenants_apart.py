@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.fakes.world import World, sample
+from tests.fakes.samples import sample
+from tests.fakes.world import World
 
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.site import Tenant

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from tests.fakes.monitoring_hosts import PROMETHEUS_YML
-from tests.fakes.world import World, sample
+from tests.fakes.samples import sample
+from tests.fakes.world import World
 
 from vmscaler.api.meta import Condition
 from vmscaler.api.site import Site
