@@ -154,7 +154,8 @@ async def fake_world(_: VCenter | None = None) -> AsyncIterator[World]:
     fake.put_vm(f"{PEOPLE_FOLDER}/{PEOPLE}", addresses=[PEOPLE_ADDRESS])
 
     async def slow(seconds: dict[str, float]) -> None:
-        fake.task_seconds = seconds
+        fake.task_seconds.clear()
+        fake.task_seconds.update(seconds)
 
     async def fail_task(kind: str, fault: str, message: str) -> None:
         fake.fail_task(kind, fault, message)

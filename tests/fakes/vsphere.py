@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.fakes.effects import DirectEffects
+from tests.fakes.vsphere_tasks import FakeTasks, TaskFault
 
 from vmscaler.decide.marks import ours
 from vmscaler.ports.effects import Effects
@@ -44,27 +45,10 @@ class FakeVm:
 
 
 @dataclass
-class _Task:
-    kind: str
-    entity: str
-    ends_at: float
-    act: Callable[[], str | None]
-    fault: tuple[str, str] | None
-    state: str = "running"
-    result: str | None = None
-
-
-@dataclass
 class _Failure:
     error: OutsideError
     left: int | None
     after_effect: bool
-
-
-class _Fault(Exception):
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(message)
-        self.name, self.message = name, message
 
 
 class FakeVSphere:
@@ -77,15 +61,14 @@ class FakeVSphere:
         self.templates: dict[str, TemplateInfo] = {}
         self.port_groups, self.datastores, self.pools, self.customizations = {"VM Network"}, {"datastore1"}, set[str](), set[str]()
         self.vms: dict[str, FakeVm] = {}
-        self.task_seconds: dict[str, float] = {}
+        self._tasks = FakeTasks(self._new)
+        self.task_seconds = self._tasks.seconds
         self.boot_seconds = 0.0
         self.never_boot: set[str] = set()
         self.calls: list[str] = []
         self.closed = False
         self._task_limit = task_limit
-        self._tasks: dict[str, _Task] = {}
         self._failures: dict[str, _Failure] = {}
-        self._task_faults: dict[str, tuple[str, str]] = {}
         self._numbers = 100
 
     # --- arranging ---
@@ -126,17 +109,17 @@ class FakeVSphere:
 
     def fail_task(self, kind: str, fault: str, message: str = "") -> None:
         """Let the next task of this kind end with this fault (a type's name)."""
-        self._task_faults[kind] = (fault, message or f"{fault} by the fake")
+        self._tasks.faults[kind] = (fault, message or f"{fault} by the fake")
 
     def heal(self) -> None:
         """No method and no task fails any more."""
         self._failures.clear()
-        self._task_faults.clear()
+        self._tasks.faults.clear()
 
     def forget_tasks(self) -> None:
         """As a vCenter does after a while, or a restart: tasks that are over are not known any more."""
         self._advance()
-        self._tasks = {key: task for key, task in self._tasks.items() if task.state == "running"}
+        self._tasks.forget()
 
     # --- the port ---
 
@@ -170,11 +153,7 @@ class FakeVSphere:
 
     async def clones_in_flight(self, template_mo_ref: str) -> list[TaskInfo]:
         self._begin("clones_in_flight")
-        return [
-            self._task_info(key)
-            for key, task in self._tasks.items()
-            if (task.kind, task.entity, task.state) == ("clone", template_mo_ref, "running")
-        ]
+        return self._tasks.running("clone", template_mo_ref)
 
     async def ensure_folder(self, path: str) -> None:
         self._begin("ensure_folder")
@@ -206,22 +185,20 @@ class FakeVSphere:
 
         def made() -> str:
             if self._at(order.folder, order.name) is not None:
-                raise _Fault("DuplicateName", f"{order.name} exists")
+                raise TaskFault("DuplicateName", f"{order.name} exists")
             vm = FakeVm(self._new("vm"), order.name, order.folder, guestinfo=dict(order.guestinfo), order=order)
             self.vms[vm.mo_ref] = vm
             self._powered_on(vm)
             return vm.mo_ref
 
         target = f"{order.folder}/{order.name}"
-        key = await self._write("vm.clone", target, lambda: self._start("clone", order.template_mo_ref, made))
+        key = await self._write("vm.clone", target, lambda: self._tasks.start("clone", order.template_mo_ref, made))
         self._end("clone")
         return key
 
     async def task(self, key: str) -> TaskInfo:
         self._begin("task")
-        if key not in self._tasks:
-            raise NotFound(SYSTEM, "ObjectNotFound", f"vCenter has no task {key} any more")
-        return self._task_info(key)
+        return self._tasks.info(key)
 
     async def power_on(self, mo_ref: str) -> None:
         self._begin("power_on")
@@ -278,32 +255,19 @@ class FakeVSphere:
         return await self.effects.write(SYSTEM, operation, target, call)
 
     async def _carry_out(self, kind: str, mo_ref: str, act: Callable[[], None]) -> None:
-        key = await self._write(f"vm.{kind}", mo_ref, lambda: self._start(kind, mo_ref, act))
-        task, clock = self._tasks[key], asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, min(task.ends_at - clock.time(), self._task_limit)))
+        key = await self._write(f"vm.{kind}", mo_ref, lambda: self._tasks.start(kind, mo_ref, act))
+        await asyncio.sleep(min(self._tasks.left(key), self._task_limit))
         self._advance()
-        if task.state == "running":
+        info = self._tasks.info(key)
+        if info.state == "running":
             raise Retryable(SYSTEM, "TaskRunning", f"{kind} {mo_ref} is not over after {self._task_limit:g} s", after=2.0)
-        if task.fault is not None:
-            raise Rejected(SYSTEM, task.fault[0], f"{kind} {mo_ref}: {task.fault[1]}")
-
-    def _start(self, kind: str, entity: str, act: Callable[[], str | None]) -> str:
-        key = self._new("task")
-        ends_at = asyncio.get_running_loop().time() + self.task_seconds.get(kind, 0.0)
-        self._tasks[key] = _Task(kind, entity, ends_at, act, self._task_faults.pop(kind, None))
-        return key
+        if info.fault is not None:
+            raise Rejected(SYSTEM, info.fault, f"{kind} {mo_ref}: {info.message}")
 
     def _advance(self) -> None:
         """What has happened by now: tasks that are over, guests that are up."""
+        self._tasks.advance()
         now = asyncio.get_running_loop().time()
-        for task in sorted(self._tasks.values(), key=lambda task: task.ends_at):
-            if task.state != "running" or task.ends_at > now:
-                continue
-            try:
-                task.result = task.act() if task.fault is None else None
-            except _Fault as fault:
-                task.fault = (fault.name, fault.message)
-            task.state = "error" if task.fault is not None else "success"
         for vm in self.vms.values():
             if vm.boots_at is not None and vm.boots_at <= now and vm.name not in self.never_boot:
                 vm.boots_at, vm.tools_running = None, True
@@ -312,11 +276,6 @@ class FakeVSphere:
     def _powered_on(self, vm: FakeVm) -> None:
         vm.powered_on = True
         vm.boots_at = asyncio.get_running_loop().time() + self.boot_seconds
-
-    def _task_info(self, key: str) -> TaskInfo:
-        task = self._tasks[key]
-        fault, message = task.fault if task.fault is not None and task.state == "error" else (None, "")
-        return TaskInfo(key, task.state, progress=None, result=task.result, fault=fault, message=message)
 
     def _existing(self, mo_ref: str) -> FakeVm:
         if mo_ref not in self.vms:
