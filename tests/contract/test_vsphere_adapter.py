@@ -4,10 +4,11 @@ port promises anyway: test_port_vsphere.py."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import pytest
+from pyVmomi import vim
 from tests.contract import vsphere_judge
 from tests.contract.vsphere_adapter_bench import (
     MARKS,
@@ -25,9 +26,10 @@ from tests.contract.vsphere_adapter_bench import (
 from tests.contract.vsphere_judge import FOLDER, VCenter
 from tests.fakes.effects import DirectEffects
 
-from vmscaler.ports.errors import Conflict, Rejected, Retryable
+from vmscaler.ports.errors import Conflict, NotFound, Rejected, Retryable
 
 pytestmark = pytest.mark.lab
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -169,6 +171,53 @@ async def test_a_removal_that_takes_too_long_is_followed_by_the_next_try(lab_vce
         assert error.reason == "TaskRunning"
         await eventually(lambda: _works(world.vsphere.destroy(vm.mo_ref, MARKS)))
         assert await world.names() == []
+
+
+async def test_a_task_that_vcenter_has_forgotten_says_nothing_of_its_vm(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after vCenter's restart. The simulator forgets none, and pyvmomi cannot read a ManagedObjectNotFound of its fault port."""
+
+    async def forgotten(key: str) -> Any:
+        raise NotFound("vsphere", "ObjectNotFound", f"{key} is unknown")
+
+    vm = await world.cloned("web-p")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.vsphere, "_task", forgotten)
+        error = await refused(world.vsphere.destroy(vm.mo_ref, MARKS))
+        assert type(error) is Retryable and error.reason == "TaskRunning"
+        await eventually(lambda: _off(world, vm.mo_ref))
+        error = await refused(world.vsphere.power_on(vm.mo_ref))
+        assert type(error) is Retryable and error.reason == "TaskRunning"
+    await eventually(lambda: _works(world.vsphere.destroy(vm.mo_ref, MARKS)))
+    assert await world.names() == []
+
+
+async def _off(world: World, mo_ref: str) -> bool:
+    return not (await world.vsphere.vm(mo_ref)).powered_on
+
+
+@pytest.mark.parametrize("operation", ["vm.power-off", "vm.destroy"])
+async def test_the_marks_are_looked_at_again_at_each_write(lab_vcenter: VCenter, operation: str) -> None:
+    class Overtaken(DirectEffects):
+        """Somebody gives the VM another purpose between the look and the write."""
+
+        async def write(self, system: str, said: str, target: str, call: Callable[[], Awaitable[T]]) -> T:
+            if said == operation:
+                await asyncio.to_thread(_remark, lab_vcenter, "web-q")
+            return await super().write(system, said, target, call)
+
+    async with lab_world(lab_vcenter) as world, client_of(lab_vcenter, Overtaken()) as client:
+        vm = await world.cloned("web-q")
+        error = await refused(client.destroy(vm.mo_ref, MARKS))
+        assert error.reason == "NotOurs"
+        assert await world.names() == ["web-q"]
+        assert (await world.vsphere.vm(vm.mo_ref)).powered_on == (operation == "vm.power-off")
+
+
+def _remark(vcenter: VCenter, name: str) -> None:
+    with vsphere_judge.connected(vcenter) as si:
+        option = vim.option.OptionValue(key="guestinfo.vmscaler.instance", value="acme/another")
+        spec = vim.vm.ConfigSpec(extraConfig=[option])
+        vsphere_judge.ended(vsphere_judge.found(si, f"{FOLDER}/{name}").ReconfigVM_Task(spec=spec))
 
 
 @pytest.mark.parametrize(

@@ -214,12 +214,15 @@ class VSphereClient:
         return await self._session.call(f"read task {key}", read)
 
     async def _carry_out(self, operation: str, target: str, start: Callable[[Any], Any]) -> None:
-        """Start a task and follow it to its end. Raises as it failed, Retryable(TaskRunning) after `task_limit`."""
+        """Start a task and follow it to its end. Raises as it failed, Retryable(TaskRunning) where that is not seen within `task_limit`."""
         key = await self._write(operation, target, lambda content: str(start(content)._GetMoId()))
         what, clock = f"{operation} {target}", asyncio.get_running_loop()
         deadline, pause = clock.time() + self._task_limit, 0.02
         while True:
-            info, fault = await self._task(key)
+            try:
+                info, fault = await self._task(key)
+            except NotFound as error:  # as after a restart of vCenter: it says nothing of what the task was to do
+                raise Retryable(SYSTEM, "TaskRunning", f"{what}: vCenter does not know its task any more", after=2.0) from error
             if info.state == "success":
                 return
             if info.state == "error":
