@@ -11,14 +11,38 @@ import pytest
 import pytest_asyncio
 from tests.contract import bigip_bench, vsphere_judge
 from tests.contract.bigip_bench import Bigip
+from tests.contract.kube_api import KubeApi, temporary_namespace
+from tests.contract.kube_bench import apply_crds
 from tests.contract.monitoring_bench import Monitoring, monitoring_bench
 from tests.contract.monitoring_hosts_bench import people_files, restore
 from tests.contract.vsphere_adapter_bench import FaultControl, clear
 from tests.contract.vsphere_judge import VCenter
 
+from lab.controlplane import ControlPlane
 from lab.pki import Authority
 from lab.programs import monitoring_programs
 from lab.vcenter import inventory, vcenter
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane with our kinds."""
+    await apply_crds(control_plane)
+    return control_plane
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def namespace(cluster: ControlPlane) -> AsyncIterator[str]:
+    """A namespace for the tests of one file."""
+    async with temporary_namespace(cluster, "kinds") as name:
+        yield name
+
+
+@pytest.fixture
+async def api(cluster: ControlPlane) -> AsyncIterator[KubeApi]:
+    """Objects of our kinds over HTTP."""
+    async with KubeApi(cluster) as client:
+        yield client
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

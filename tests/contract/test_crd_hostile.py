@@ -9,16 +9,13 @@ from __future__ import annotations
 import copy
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from tests.contract.crd_samples import SPECS, manifest
-from tests.contract.kube_api import KubeApi, temporary_namespace
-from tests.contract.kube_bench import apply_crds
+from tests.contract.kube_api import KubeApi
 
-from lab.controlplane import ControlPlane
 from vmscaler.api.crd import KINDS, schema_of
 
 Path = tuple[str | int, ...]
@@ -119,19 +116,6 @@ def limit(kind: str, path: Path) -> int:
         schema = schema["items"] if isinstance(part, int) else schema.get("properties", {}).get(part) or schema["additionalProperties"]
     # A word of a list or a date refuses everything at once, and then no rules are asked.
     return 0 if "enum" in schema or schema.get("format") == "date-time" else int(schema["maxLength"])
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def namespace(control_plane: ControlPlane) -> AsyncIterator[str]:
-    await apply_crds(control_plane)
-    async with temporary_namespace(control_plane, "hostile") as name:
-        yield name
-
-
-@pytest.fixture
-async def api(control_plane: ControlPlane) -> AsyncIterator[KubeApi]:
-    async with KubeApi(control_plane) as client:
-        yield client
 
 
 @pytest.mark.parametrize("kind", SPECS)

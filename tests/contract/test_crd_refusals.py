@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from tests.contract.crd_samples import PEM, SPECS, manifest
-from tests.contract.kube_api import KubeApi, causes, temporary_namespace
-from tests.contract.kube_bench import apply_crds
+from tests.contract.kube_api import KubeApi, causes
 
 from lab.controlplane import ControlPlane
 from lab.kubectl import KubectlError
@@ -144,19 +141,6 @@ def spoiled(spec: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
     else:
         at[last] = value
     return out
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def namespace(control_plane: ControlPlane) -> AsyncIterator[str]:
-    await apply_crds(control_plane)
-    async with temporary_namespace(control_plane, "refusals") as name:
-        yield name
-
-
-@pytest.fixture
-async def api(control_plane: ControlPlane) -> AsyncIterator[KubeApi]:
-    async with KubeApi(control_plane) as client:
-        yield client
 
 
 @pytest.mark.parametrize("kind", SPECS)

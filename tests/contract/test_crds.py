@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.contract.crd_samples import SPECS, manifest
-from tests.contract.kube_bench import ROOT, apply_crds
+from tests.contract.kube_bench import ROOT
 
 from lab.controlplane import ControlPlane
 from vmscaler.api.crd import KINDS
@@ -23,12 +23,6 @@ WIDTH = 120
 NAMESPACE = "acme-get"  # as long as customers' names are
 LABEL = "vmscaler.test/columns=yes"
 UID = "5b0f3a52-8c1d-4a6e-9f00-0123456789ab"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def cluster(control_plane: ControlPlane) -> ControlPlane:
-    await apply_crds(control_plane)
-    return control_plane
 
 
 async def test_samples_pass_a_server_dry_run(cluster: ControlPlane) -> None:

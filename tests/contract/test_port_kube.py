@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import pytest
-import pytest_asyncio
 from tests.contract.kube_api import temporary_namespace
-from tests.contract.kube_bench import PATH, Bench, RealClock, Recording, apply_crds, lease
+from tests.contract.kube_bench import PATH, Bench, RealClock, Recording, lease
 from tests.fakes.kube import FakeKube
 
 from lab.controlplane import ControlPlane
@@ -21,12 +20,6 @@ from vmscaler.api.vmtemplate import VmTemplate
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected
 
 T = TypeVar("T")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def cluster(control_plane: ControlPlane) -> ControlPlane:
-    await apply_crds(control_plane)
-    return control_plane
 
 
 @pytest.fixture(params=["fake", "real"])
