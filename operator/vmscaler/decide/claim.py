@@ -10,12 +10,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vmscaler.api.autoscalingpolicy import BuildRef, ClaimStatus, Decision, Mode
+from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, BuildRef, ClaimStatus, Decision, Mode
+from vmscaler.api.conditions import (
+    ADDRESSES_RESOLVED,
+    GRANTED,
+    PROVISIONED_CONDITIONS,
+    RESOLVED_CONDITIONS,
+    ROUTE_READY,
+    RULES_READY,
+    TARGETS_READY,
+    TEMPLATE_RESOLVED,
+)
 from vmscaler.api.duration import human
+from vmscaler.api.meta import ConditionStatus
+from vmscaler.decide.conditions import find
 
 DECISIONS_KEPT = 20
 FIRST_AT_LEAST = timedelta(seconds=1)
 LONGEST_AT_LEAST = timedelta(minutes=1)
+
+
+FILES_NOT_AS_THEY_SHOULD = frozenset({"CheckFailed", "NotAccessible", "StyleNotSupported"})
+"""Why a monitoring host's files cannot be edited now: mostly somebody's slip in them. What is loaded goes on."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +174,8 @@ CHAIN: Sequence[Check] = (
     within_grant,
     acts,
 )
+ALERT_SEEN = frozenset({"PoolUnseen", "AtMaximum", "TenantCap", "Observing", "ScaleOut"})
+"""Answers that come after `alert_fires`: whoever got one of these had a firing alert."""
 
 
 def decide(facts: ClaimFacts, chain: Sequence[Check] = CHAIN) -> Verdict:
@@ -168,6 +186,29 @@ def decide(facts: ClaimFacts, chain: Sequence[Check] = CHAIN) -> Verdict:
             return verdict
     n = (facts.baseline or 0) + facts.ours
     return Verdict(True, "ScaleOut", f"{n} instances serve and the alert fires: adding one, {n + 1} of at most {facts.max_instances}")
+
+
+def ready_to_act(policy: AutoscalingPolicy) -> tuple[bool, str]:
+    """Ready enough to act: all that this very spec names was seen to be there and granted, and its job made.
+
+    The pool is looked at by the claim itself, so that it may have been unseen a moment ago; a monitoring host that is down, or whose files
+    somebody broke, does not stop a build that is here: the alert is seen to fire.
+    """
+    if policy.status.provisioned is None or policy.status.resolved is None:
+        return False, "the policy has not been provisioned yet: look at its conditions"
+    for type_ in (*RESOLVED_CONDITIONS, *(t for t in PROVISIONED_CONDITIONS if t != TARGETS_READY)):
+        condition = find(policy.status.conditions, type_)
+        if condition is None:
+            return False, f"{type_}: not looked at yet"
+        if type_ in RESOLVED_CONDITIONS and condition.observed_generation != policy.metadata.generation:
+            return False, f"{type_}: the spec has changed and was not looked at yet"
+        if type_ in (ROUTE_READY, RULES_READY) and condition.reason in FILES_NOT_AS_THEY_SHOULD:
+            continue
+        if condition.status == ConditionStatus.FALSE:
+            return False, f"{type_}: {condition.message}"
+        if condition.status == ConditionStatus.UNKNOWN and type_ in (GRANTED, TEMPLATE_RESOLVED, ADDRESSES_RESOLVED):
+            return False, f"{type_}: {condition.message}"
+    return True, ""
 
 
 def record(decisions: Sequence[Decision], verdict: Verdict, *, build: BuildRef, event: str | None, now: datetime) -> list[Decision] | None:

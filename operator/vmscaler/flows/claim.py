@@ -10,23 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmscaler.api.autoscalingpolicy import ActiveEvent, AutoscalingPolicy, BuildRef, Cause, ClaimStatus
-from vmscaler.api.conditions import (
-    ADDRESSES_RESOLVED,
-    GRANTED,
-    PROVISIONED_CONDITIONS,
-    RESOLVED_CONDITIONS,
-    ROUTE_READY,
-    RULES_READY,
-    TARGETS_READY,
-    TEMPLATE_RESOLVED,
-)
-from vmscaler.api.meta import ConditionStatus, NameRef, ObjectMeta, PolicyRef
+from vmscaler.api.meta import NameRef, ObjectMeta, PolicyRef
 from vmscaler.api.scaleevent import EventPhase, ScaleEventSpec, ScaleEventStatus, ScaleOutEvent
 from vmscaler.api.site import Site, Tenant
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.decide import claim as chain
 from vmscaler.decide import names
-from vmscaler.decide.conditions import find
 from vmscaler.decide.grants import tenant_of
 from vmscaler.decide.instance import BUILD, POLICY_UID
 from vmscaler.decide.routes import policy_matchers
@@ -37,10 +26,6 @@ from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Retryable
 from vmscaler.ports.monitoring import FiringAlert
 
 CAS_TRIES = 8
-
-FILES_NOT_AS_THEY_SHOULD = frozenset({"CheckFailed", "NotAccessible", "StyleNotSupported"})
-"""Why a monitoring host's files cannot be edited now: mostly somebody's slip in them. What is loaded goes on."""
-
 
 @dataclass(frozen=True)
 class Claimed:
@@ -192,7 +177,7 @@ async def _facts(
             baseline = sum(1 for member in pool.members if member.enabled and member.address not in ours)
         except OutsideError as error:
             pool_unseen = str(error)
-    ready, why = _ready(policy)
+    ready, why = chain.ready_to_act(policy)
     facts = chain.ClaimFacts(
         deleting=policy.deleting,
         mode=policy.spec.mode,
@@ -213,29 +198,6 @@ async def _facts(
         now=ctx.clock.now(),
     )
     return facts, alerts
-
-
-def _ready(policy: AutoscalingPolicy) -> tuple[bool, str]:
-    """Ready enough to act: all that this very spec names was seen to be there and granted, and its job made.
-
-    The pool is looked at by the claim itself, so that it may have been unseen a moment ago; a monitoring host that is down, or whose files
-    somebody broke, does not stop a build that is here: the alert is seen to fire.
-    """
-    if policy.status.provisioned is None or policy.status.resolved is None:
-        return False, "the policy has not been provisioned yet: look at its conditions"
-    for type_ in (*RESOLVED_CONDITIONS, *(t for t in PROVISIONED_CONDITIONS if t != TARGETS_READY)):
-        condition = find(policy.status.conditions, type_)
-        if condition is None:
-            return False, f"{type_}: not looked at yet"
-        if type_ in RESOLVED_CONDITIONS and condition.observed_generation != policy.metadata.generation:
-            return False, f"{type_}: the spec has changed and was not looked at yet"
-        if type_ in (ROUTE_READY, RULES_READY) and condition.reason in FILES_NOT_AS_THEY_SHOULD:
-            continue
-        if condition.status == ConditionStatus.FALSE:
-            return False, f"{type_}: {condition.message}"
-        if condition.status == ConditionStatus.UNKNOWN and type_ in (GRANTED, TEMPLATE_RESOLVED, ADDRESSES_RESOLVED):
-            return False, f"{type_}: {condition.message}"
-    return True, ""
 
 
 async def _cap_left(ctx: Context, policy: AutoscalingPolicy, site: Site | None) -> int:
