@@ -125,7 +125,8 @@ async def _leased(ctx: Context, lease: IpLease) -> None:
 async def _taken(ctx: Context, systems: Systems, site: Site, vmi: VmInstance) -> set[str]:
     leases = await ctx.kube.list_objects(IpLease, labels={instance.SITE: site.metadata.name})
     pool = await systems.bigip.pool(vmi.spec.pool.name)
-    return {lease.spec.address for lease in leases if lease.spec.network == vmi.spec.network.name} | {m.address for m in pool.members}
+    # Of all networks: those of a Site do not overlap, and one may have been given another name since.
+    return {lease.spec.address for lease in leases} | {member.address for member in pool.members}
 
 
 async def _reserved(systems: Systems, policy: AutoscalingPolicy, site: Site, vmi: VmInstance) -> set[str]:
