@@ -27,6 +27,7 @@ from vmscaler.ports.monitoring import FiringAlert
 
 CAS_TRIES = 8
 
+
 @dataclass(frozen=True)
 class Claimed:
     """The answer to a claim: an event on a yes, always a reason and a message."""
