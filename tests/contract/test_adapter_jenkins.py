@@ -194,12 +194,13 @@ async def test_a_redirect_is_never_followed() -> None:
         (answering(404, "no such site"), Retryable, "UnexpectedAnswer"),  # a proxy's 404 proves nothing
         (answering(200, "<html>a captive portal</html>"), Retryable, "UnexpectedAnswer"),
         (answering(200, '{"jobs": 7}'), Retryable, "UnexpectedAnswer"),
+        (answering(200, "[" * 100_000), Retryable, "UnexpectedAnswer"),
         (answering(502, "bad gateway"), Retryable, "ServerError"),
         (answering(429), Retryable, "ServerError"),
         (answering(403, "operator is missing the Job/Read permission"), Untrusted, "PermissionDenied"),
         (answering(418, "tea", X_Error="\x85\u202eteapot"), Rejected, "RefusedByJenkins"),
     ],
-    ids=["404", "html", "json", "502", "429", "403", "418"],
+    ids=["404", "html", "json", "nested", "502", "429", "403", "418"],
 )
 async def test_odd_answers_are_never_an_absence(handler: Handler, error: type[OutsideError], reason: str) -> None:
     async with Server(handler) as server:

@@ -68,6 +68,21 @@ async def test_a_persons_edit_of_prometheus_yml_in_between_is_kept_beside_ours(m
     assert "VmscalerHighCpu" in await rule_alerts(monitoring_host)
 
 
+async def test_a_persons_edit_between_our_two_files_is_kept_too(monitoring_host: Monitoring) -> None:
+    """The rule file goes into its place first, which takes a moment: the last look at prometheus.yml comes after that."""
+    path, effects = prometheus_yml(monitoring_host), Interrupted()
+    before = path.read_bytes()
+    effects.before["rules.replace"] = lambda: path.write_bytes(before + b"# Kim was here\n")
+    async with editing(monitoring_host, effects) as hosts:
+        await hosts.put_rules(rules())
+    assert effects.operations.count("config.stage") == 2, "started over"
+    assert "rules.restore" in effects.operations, "what is not loaded yet does not stay"
+    assert b"vmscaler-instances" in path.read_bytes()
+    assert path.read_bytes().endswith(b"# Kim was here\n")
+    assert not list(path.parent.glob(".*vmscaler-staged*"))
+    assert "VmscalerHighCpu" in await rule_alerts(monitoring_host)
+
+
 async def test_a_file_that_never_stays_still_is_left_to_its_writer(monitoring_host: Monitoring) -> None:
     path, count = alertmanager_yml(monitoring_host), iter(range(100))
     before = path.read_bytes()

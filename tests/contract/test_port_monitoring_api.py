@@ -144,7 +144,7 @@ async def test_an_alert_that_fires_on_any_fires_and_is_told_once() -> None:
     assert found[0].starts_at == datetime.fromisoformat("2025-01-01T00:00:00Z")
 
 
-@pytest.mark.parametrize("broken", [500, 302, "no json", {"data": []}, [{"labels": {}}], [None]])
+@pytest.mark.parametrize("broken", [500, 302, "no json", "[" * 100_000, {"data": []}, [{"labels": {}}], [None]])
 async def test_one_that_talks_nonsense_is_not_believed_and_the_other_is(broken: Any) -> None:
     async with pair(broken, [wire("f1", alertname="A")]) as client:
         assert len(await client.firing({"alertname": "A"})) == 1

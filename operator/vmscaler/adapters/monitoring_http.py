@@ -53,7 +53,7 @@ class MonitoringHttp:
         text = await self.get_text(path, params)
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.odd(f"{path} is no JSON ({error})") from None
 
     async def get_text(self, path: str, params: Iterable[tuple[str, str]] = ()) -> str:

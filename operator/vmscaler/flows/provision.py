@@ -13,6 +13,7 @@ from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, Mode, Provisioned
 from vmscaler.api.meta import ConditionStatus, PolicyRef
 from vmscaler.api.site import Site
 from vmscaler.decide import job, names, routes, rules
+from vmscaler.decide.words import plain
 from vmscaler.flows.context import Context
 from vmscaler.flows.look import Looks, Seen
 from vmscaler.flows.status import write_status
@@ -95,7 +96,7 @@ async def _job(ctx: Context, policy: AutoscalingPolicy, site: Site, systems: Sys
     if not state.buildable:
         await jenkins.enable_job(name, True)
     others = await _confirm(ctx, policy, systems, name, tokens, wanted)
-    also = f", and so do {', '.join(others)}: delete them, each alert starts a build there that is refused" if others else ""
+    also = f", and so do {plain(', '.join(others), 200)}: delete them, each alert starts a build there that is refused" if others else ""
     return Seen((policy, tokens), "Confirmed", f"job {name} answers its hook{also}")
 
 

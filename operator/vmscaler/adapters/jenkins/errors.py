@@ -64,7 +64,7 @@ def classify(error: BaseException, what: str) -> OutsideError:
         return Conflict(SYSTEM, "NameTaken", f"{what} exists already")
     if isinstance(error, SDK.JenkinsException) and "does not exist" in str(error):
         return NotFound(SYSTEM, "NotFound", f"{what} does not exist")
-    if isinstance(error, SDK.JenkinsException | ValueError | KeyError | TypeError):
+    if isinstance(error, SDK.JenkinsException | ValueError | KeyError | TypeError | RecursionError):
         return Retryable(SYSTEM, "UnexpectedAnswer", f"Jenkins' answer is not as expected ({what}: {type(error).__name__})")
     raise error
 

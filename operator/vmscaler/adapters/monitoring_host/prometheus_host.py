@@ -168,6 +168,11 @@ class OnPrometheusHost:
         done: list[FileChange] = []
         try:
             for change in needed:
+                if change is config and done and not await editor.unchanged(config):
+                    # The rule file's rename took a moment: somebody's edit in it would be lost with no backup of it.
+                    await self._discard([config])
+                    await editor.undo(done.pop())
+                    return False
                 await editor.replace(change)
                 done.append(change)
             if await self._reloaded(config.path, loaded):
