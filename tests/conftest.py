@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 import pytest
 import pytest_asyncio
 import structlog
+from tests import groups
 
 from lab import controlplane, vcenter
 from lab.controlplane import ControlPlane
@@ -21,22 +22,15 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
-# One control plane and one data centre for the whole run: whatever needs them runs in one process, beside the rest (`make test`).
-CLUSTER = frozenset({"control_plane", "bench"})
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> groups.Groups | None:
+    return groups.Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The cluster's tests form one group, which is the longest and so comes first; every other file is a group of its own.
-
-    The end-to-end tests are that group's end, in whatever order they were named: their Site and policies stay in the cluster, where those
-    of the CRDs look at what there is.
-    """
-    ranks: dict[pytest.Item, tuple[bool, bool]] = {}
-    for item in items:
-        group = "cluster" if CLUSTER & set(getattr(item, "fixturenames", ())) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-        ranks[item] = (group != "cluster", "e2e" in item.path.parts)
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    ranks = {item: groups.rank(groups.checked(item), alone=processes == 1) for item in items}
     items.sort(key=ranks.__getitem__)
 
 
