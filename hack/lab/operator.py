@@ -6,22 +6,15 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import aiohttp
 
+from lab.ports import hold_port
 from lab.process import PartError
 
 HACK = Path(__file__).resolve().parents[1]
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 class OperatorProcess:
@@ -31,7 +24,7 @@ class OperatorProcess:
         self.folder = folder
         self.log = folder / "logs" / "operator.log"
         self.journal = folder / "operator-writes.jsonl"
-        self.gateway_port, self.health_port = free_port(address), free_port(address)
+        self.gateway_port, self.health_port = hold_port(address), hold_port(address)
         self.health = f"http://{address}:{self.health_port}"
         self.gateway = f"https://{address}:{self.gateway_port}"
         self._environment = {

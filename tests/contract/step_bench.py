@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from lab.pki import Authority
+from lab.ports import hold_port
 
 STEP_CLIENT = Path(__file__).resolve().parents[2] / "jenkins" / "vmscaler-step"
 TOKEN = "sample-step-token-0123456789"
@@ -42,7 +43,8 @@ class Gateway:
     _runner: web.AppRunner | None = None
 
     async def start(self, issuer: Authority | None = None, name: str = "127.0.0.1") -> None:
-        """Serve, on the port of the last time if there was one."""
+        """Serve, on the same port each time."""
+        self.port = self.port or hold_port("127.0.0.1")
         issued = (issuer or self.authority).issue(name)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         folder = Path(os.environ["STEP_BENCH_FOLDER"])
@@ -54,7 +56,6 @@ class Gateway:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=context, reuse_address=True)
         await site.start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Close the port and cut what is under way."""

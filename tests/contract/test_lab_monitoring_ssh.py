@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.contract.monitoring_bench import Monitoring, log_in
 
 from lab.monitoring import sshd
-from lab.monitoring.child import free_port
+from lab.ports import hold_port
 from lab.process import PartError
 
 pytestmark = [pytest.mark.lab, pytest.mark.asyncio(loop_scope="session")]
@@ -80,7 +80,7 @@ async def test_the_stand_in_does_the_same_and_says_what_it_is(tmp_path: Path, mo
     monkeypatch.setattr(sshd, "find_sshd", none)
     hack = str(Path(sshd.__file__).parents[2])
     monkeypatch.setenv("PYTHONPATH", hack)
-    server = sshd.SshServer(tmp_path / "ssh", tmp_path / "sshd.log", "127.0.0.1", free_port("127.0.0.1"))
+    server = sshd.SshServer(tmp_path / "ssh", tmp_path / "sshd.log", "127.0.0.1", hold_port("127.0.0.1"))
     await server.choose()
     try:
         assert "stand-in" in server.status()["kind"]

@@ -17,8 +17,8 @@ from aiohttp import web
 from tests.contract.monitoring_bench import VMS, Monitoring, eventually
 from tests.fakes.monitoring_api import FakeAlertmanagerApi, FakePrometheusApi, alert
 
-from lab.monitoring.child import free_port
 from lab.pki import Authority
+from lab.ports import hold_port
 from vmscaler.adapters.alertmanager import AlertmanagerClient
 from vmscaler.adapters.monitoring_http import Endpoint
 from vmscaler.adapters.prometheus import PrometheusClient
@@ -115,10 +115,9 @@ async def serving(answers: Mapping[str, Any], authority: Authority | None = None
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         with tempfile.TemporaryDirectory() as folder:
             context.load_cert_chain(*authority.issue("127.0.0.1").write(Path(folder), "server"))
-    port = free_port("127.0.0.1")
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     try:
-        yield f"http{'s' if authority else ''}://127.0.0.1:{port}"
+        yield f"http{'s' if authority else ''}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
@@ -168,7 +167,7 @@ async def test_a_certificate_of_another_authority_is_untrusted() -> None:
 
 
 async def test_nobody_there_is_retryable() -> None:
-    client = PrometheusClient([Endpoint("prom-1", f"http://127.0.0.1:{free_port('127.0.0.1')}")], timeout=5)
+    client = PrometheusClient([Endpoint("prom-1", f"http://127.0.0.1:{hold_port('127.0.0.1')}")], timeout=5)
     with pytest.raises(Retryable) as failed:
         await client.targets_up("x")
     assert failed.value.reason == "Unreachable"

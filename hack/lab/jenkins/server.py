@@ -21,6 +21,7 @@ from lab.jenkins.jobs import Jobs
 from lab.jenkins.root import Root
 from lab.jenkins.runner import Runner
 from lab.jenkins.runs import Runs
+from lab.ports import hold_port
 from lab.process import Json, Serving
 
 _BODY_LIMIT = 64 << 20  # hooks of 12 MB are answered (recordings/jenkins/05)
@@ -54,7 +55,7 @@ class Jenkins:
         self.runner = Runner(config, agent, self.credentials)
         self.jobs = Jobs(self.runner, config.home, "")
         self.hook = Hook(self.jobs, self.runner.queue, self.credentials)
-        self._port = config.port
+        self._port = config.port or hold_port(config.host)
         self._control_port = 0
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
         self._control = web.AppRunner(self._control_application(), access_log=None, shutdown_timeout=1.0)
@@ -104,7 +105,6 @@ class Jenkins:
             tls.load_cert_chain(self.config.cert, self.config.key)
         self._site = web.TCPSite(self._runner, self.config.host, self._port, ssl_context=tls, reuse_address=True)
         await self._site.start()
-        self._port = self._port or _port_of(self._site)
 
     async def stop(self) -> None:
         """End builds and listeners."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -19,17 +17,6 @@ import psutil
 from lab.process import PartError, die_with_parent
 
 _POLL = 0.05
-
-
-def free_port(address: str) -> int:
-    """A port of `address` that nothing uses. Below the range that the kernel takes for outgoing connections (32768 and
-    up): a child must get the same port again after a restart. Raises PartError when there is none."""
-    for _ in range(200):
-        port = random.randint(20000, 32000)  # no secret
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((address, port))
-            return port
-    raise PartError(f"no free port at {address}")
 
 
 class Child:

@@ -15,10 +15,11 @@ import aiohttp
 from aiohttp import web
 
 from lab.control import BadRequest, Json, body
-from lab.monitoring.child import Child, free_port
+from lab.monitoring.child import Child
 from lab.monitoring.files import Files
 from lab.monitoring.sink import Sink
 from lab.monitoring.sshd import SshServer
+from lab.ports import hold_port
 from lab.process import PartError
 from lab.programs import MonitoringPrograms, say
 
@@ -61,7 +62,7 @@ class Host:
         self.files = Files(settings.folder)
         self.sink = sink
         self._settings, self._programs = settings, programs
-        self._prometheus_port, self._alertmanager_port = free_port(settings.address), free_port(settings.address)
+        self._prometheus_port, self._alertmanager_port = hold_port(settings.address), hold_port(settings.address)
         self._faults: Json = {}
         self._prometheus = Child("prometheus", self.files.log("prometheus"), self._answers(self.prometheus_url))
         self._alertmanager = Child(
@@ -101,7 +102,7 @@ class Host:
         )
         for name in ("promtool", "amtool"):
             self.files.set_program(name, getattr(self._programs, name), None)
-        self._ssh = SshServer(self.files.state / "ssh", self.files.log("sshd"), address, free_port(address))
+        self._ssh = SshServer(self.files.state / "ssh", self.files.log("sshd"), address, hold_port(address))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._ssh.choose())
