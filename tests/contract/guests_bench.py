@@ -36,7 +36,7 @@ class Lab:
         vms = (await self.call("GET", "/status"))["vms"]
         return next((vm for vm in vms if vm["name"] == name), None)
 
-    async def get(self, address: str, path: str, port: int = 8080, seconds: float = 10) -> tuple[int, str]:
+    async def get(self, address: str, path: str, port: int = 8080, seconds: float = 30) -> tuple[int, str]:
         timeout = aiohttp.ClientTimeout(total=seconds)
         async with self.http.get(f"http://{address}:{port}{path}", timeout=timeout) as response:
             return response.status, await response.text()
@@ -73,6 +73,15 @@ class Lab:
         except aiohttp.ClientConnectionError:
             return False
 
+    async def settled(self) -> None:
+        """Until the hand-made VMs serve users and the exporter."""
+        for address in self.subnet.vms:
+            await until(lambda address=address: self.serves(address))  # type: ignore[misc]
+            await until(lambda address=address: self.scraped(address))  # type: ignore[misc]
+
+
+CPUS = 2  # of each VM
+
 
 async def ports_are_free(subnet: Subnet) -> bool:
     for address in subnet.vms:
@@ -85,7 +94,7 @@ async def ports_are_free(subnet: Subnet) -> bool:
     return True
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> float:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> float:
     """Seconds waited."""
     start = time.monotonic()
     while not await condition():
@@ -103,17 +112,30 @@ async def samples(lab: Lab, address: str) -> dict[str, list[Any]]:
     return found
 
 
-async def busy(lab: Lab, address: str, during: Callable[[], Awaitable[object]]) -> float:
-    """The CPU figure of the usual rule, 100 - idle, over the time of `during`, 0-1."""
+@dataclass(frozen=True)
+class Cpu:
+    """What the exporter says of a time: CPU seconds that were not idle, `of` all CPU seconds."""
 
-    async def idle() -> tuple[float, float]:
+    seconds: float
+    of: float
+
+    def with_requests(self, count: int, capacity: float, idle: float) -> float:
+        """The busy seconds that this many requests make in that time, however long a busy machine made it; each takes one of the CPUs."""
+        work = count * CPUS / capacity
+        return work + idle * (self.of - work)
+
+
+async def busy(lab: Lab, address: str, during: Callable[[], Awaitable[object]]) -> Cpu:
+    """What the usual rule is about, 100 - idle, over the time of `during`."""
+
+    async def figures() -> tuple[float, float]:
         cpus = (await samples(lab, address))["node_cpu_seconds_total"]
         return sum(s.value for s in cpus if s.labels["mode"] == "idle"), sum(s.value for s in cpus)
 
-    idle_before, all_before = await idle()
+    idle_before, all_before = await figures()
     await during()
-    idle_after, all_after = await idle()
-    return 1 - (idle_after - idle_before) / (all_after - all_before)
+    idle_after, all_after = await figures()
+    return Cpu((all_after - all_before) - (idle_after - idle_before), all_after - all_before)
 
 
 async def load(lab: Lab, address: str, *, rate: float, seconds: float) -> list[tuple[int, float]]:
@@ -122,7 +144,7 @@ async def load(lab: Lab, address: str, *, rate: float, seconds: float) -> list[t
     async def user(delay: float) -> tuple[int, float]:
         await asyncio.sleep(delay)
         start = time.monotonic()
-        status, _ = await lab.get(address, "/", seconds=30)
+        status, _ = await lab.get(address, "/")
         return status, time.monotonic() - start
 
     return await asyncio.gather(*(user(n / rate) for n in range(int(rate * seconds))))
