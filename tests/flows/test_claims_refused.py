@@ -90,6 +90,7 @@ async def test_modes(mode: str, reason: str) -> None:
         (lambda w: w.fires(suppressed=True), "AlertNotFiring"),
         (lambda w: setattr(w.alertmanager, "down", True), "AlertUnseen"),
         (lambda w: w.bigip.fail("pool", Retryable("bigip", "Down", "503"), times=None), "PoolUnseen"),
+        (lambda w: w.vsphere.down(), "InventoryUnseen"),
         (lambda w: setattr(w, "systems_error", Retryable("kubernetes", "Down", "the API server is away")), "AlertUnseen"),
     ],
 )

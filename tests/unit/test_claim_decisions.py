@@ -47,6 +47,7 @@ NO: list[tuple[str, dict[str, Any], str]] = [
     ("Cooldown", {"claim": ClaimStatus(cooldown_until=NOW + timedelta(seconds=42), last_event="web-0")}, "42s"),
     ("AlertNotFiring", {"alert_firing": False}, "the demand is gone"),
     ("PoolUnseen", {"baseline": None, "pool_unseen_because": "503"}, "503"),
+    ("InventoryUnseen", {"vcenter_unseen_because": "timed out"}, "timed out"),
     ("AtMaximum", {"baseline": 3}, "4 instances serve (3 baseline + 1 ours), maxInstances is 4"),
     ("TenantCap", {"tenant_cap_left": 0}, "spec.tenants"),
     ("Observing", {"mode": Mode.OBSERVE}, "set spec.mode to Active"),
@@ -115,13 +116,14 @@ facts = st.builds(
     ours=st.integers(0, 5),
     tenant_cap_left=st.integers(-1, 2),
     now=st.just(NOW),
+    vcenter_unseen_because=st.sampled_from(["", "x"]),
 )
 
 
 @given(facts)
 def test_a_yes_has_everything_seen_and_within_bounds(f: claim.ClaimFacts) -> None:
     if claim.decide(f).accepted:
-        assert f.alert_firing is True and f.baseline is not None
+        assert f.alert_firing is True and f.baseline is not None and not f.vcenter_unseen_because
         assert f.baseline + f.ours < f.max_instances and f.tenant_cap_left >= 1 and f.scale_out_step == 1
         assert f.ready and not f.deleting and f.mode == Mode.ACTIVE and f.claim.active is None
         assert f.claim.cooldown_until is None or f.claim.cooldown_until <= f.now

@@ -55,6 +55,7 @@ class ClaimFacts:
     ours: int
     tenant_cap_left: int
     now: datetime
+    vcenter_unseen_because: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,14 @@ def alert_fires(f: ClaimFacts) -> Verdict | None:
 
 
 def pool_seen(f: ClaimFacts) -> Verdict | None:
-    """Pool or vCenter unreadable: hold."""
+    """Pool unreadable: hold."""
     return no("PoolUnseen", f"the pool cannot be read, so nothing is done: {f.pool_unseen_because}") if f.baseline is None else None
+
+
+def vcenter_seen(f: ClaimFacts) -> Verdict | None:
+    """vCenter unreadable: hold. Such a scale-out could only fail, and back off."""
+    because = f.vcenter_unseen_because
+    return no("InventoryUnseen", f"vCenter cannot be asked, so nothing is done: {because}") if because else None
 
 
 def below_maximum(f: ClaimFacts) -> Verdict | None:
@@ -170,11 +177,12 @@ CHAIN: Sequence[Check] = (
     cooled_down,
     alert_fires,
     pool_seen,
+    vcenter_seen,
     below_maximum,
     within_grant,
     acts,
 )
-ALERT_SEEN = frozenset({"PoolUnseen", "AtMaximum", "TenantCap", "Observing", "ScaleOut"})
+ALERT_SEEN = frozenset({"PoolUnseen", "InventoryUnseen", "AtMaximum", "TenantCap", "Observing", "ScaleOut"})
 """Answers that come after `alert_fires`: whoever got one of these had a firing alert."""
 
 

@@ -157,7 +157,7 @@ async def _facts(
     alerts: list[FiringAlert] = []
     alert_firing: bool | None = None
     baseline: int | None = None
-    alert_unseen, pool_unseen = "", ""
+    alert_unseen, pool_unseen, vcenter_unseen = "", "", ""
     mine = await ctx.kube.list_objects(VmInstance, policy.customer, labels={POLICY_UID: policy.uid})
     site: Site | None = None
     try:
@@ -178,6 +178,10 @@ async def _facts(
             baseline = sum(1 for member in pool.members if member.enabled and member.address not in ours)
         except OutsideError as error:
             pool_unseen = str(error)
+        try:
+            await systems.vsphere.about()
+        except OutsideError as error:
+            vcenter_unseen = str(error)
     ready, why = chain.ready_to_act(policy)
     facts = chain.ClaimFacts(
         deleting=policy.deleting,
@@ -195,6 +199,7 @@ async def _facts(
         baseline=baseline,
         pool_unseen_because=pool_unseen,
         ours=len(mine),
+        vcenter_unseen_because=vcenter_unseen,
         tenant_cap_left=await _cap_left(ctx, policy, site),
         now=ctx.clock.now(),
     )
