@@ -273,7 +273,14 @@ async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["<html>hello</html>", "[]", "{}", '{"items": 3}', ""])
 async def test_what_cannot_be_read_is_no_answer(tmp_path: Path, text: str) -> None:
     async with other_server(tmp_path, lambda _: web.Response(text=text)) as (client, _asked):
-        for call in (client.about(), client.pool(WEB), client.member(WEB, NAME), client.add_member(WEB, "10.9.0.5", 80)):
+        for call in (
+            client.about(),
+            client.pool(WEB),
+            client.virtual_servers(WEB),
+            client.nodes_by_address(),
+            client.member(WEB, NAME),
+            client.add_member(WEB, "10.9.0.5", 80),
+        ):
             error = await raised(call)
             assert type(error) is Retryable and error.reason == "UnexpectedAnswer"
 

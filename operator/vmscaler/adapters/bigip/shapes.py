@@ -46,7 +46,7 @@ def virtual_servers(answer: Json, pool: str) -> list[VirtualServer]:
 
     Nothing is read of the others: what stands in anybody's virtual server must stop no policy that it is none of.
     """
-    return [_virtual_server(item) for item in answer.get("items", []) if item.get("pool") == pool and item.get("destination")]
+    return [_virtual_server(item) for item in _collected(answer) if item.get("pool") == pool and item.get("destination")]
 
 
 def _virtual_server(item: Json) -> VirtualServer:
@@ -56,7 +56,7 @@ def _virtual_server(item: Json) -> VirtualServer:
 
 def nodes_by_address(answer: Json) -> dict[str, str]:
     """Of /mgmt/tm/ltm/node; a node by name (FQDN) has an address of "any6"."""
-    return {bare(str(item["address"])): str(item["fullPath"]) for item in answer.get("items", [])}
+    return {bare(str(item["address"])): str(item["fullPath"]) for item in _collected(answer)}
 
 
 def node_address(answer: Json) -> str:
@@ -86,10 +86,18 @@ def standalone(answer: Json) -> bool:
 
 def group_to_sync(answer: Json) -> str | None:
     """Of /mgmt/tm/cm/device-group: the failover group that does not synchronise by itself, if there is one."""
-    for item in answer.get("items", []):
+    for item in _collected(answer):
         if item["type"] == "sync-failover" and item.get("autoSync") != "enabled":
             return str(item["fullPath"])
     return None
+
+
+def _collected(answer: Json) -> list[Json]:
+    """The items of a collection. An empty one has none, and is told by its kind from an answer that is none: an empty body, say."""
+    if not str(answer["kind"]).endswith("collectionstate"):
+        raise ValueError("not a collection")
+    items: list[Json] = answer.get("items", [])
+    return items
 
 
 def _nested(answer: Json) -> Iterator[Json]:
