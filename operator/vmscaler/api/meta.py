@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from vmscaler.api.cel import IS_IPV4, IS_SUBNET, CelOnly, ListKey, Rule, Says
+from vmscaler.api.printable import printable
 
 GROUP = "vmscaler.io"
 VERSION = "v1alpha1"
@@ -115,11 +116,14 @@ Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Uid = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9\-]*)?$", max_length=64)]
 
 
-def _shorten(limit: int) -> BeforeValidator:
-    def shorten(value: object) -> object:
-        return f"{value[: limit - 1]}\N{HORIZONTAL ELLIPSIS}" if isinstance(value, str) and len(value) > limit else value
+def _shown(limit: int) -> BeforeValidator:
+    def shown(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        text = printable(value)
+        return text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
 
-    return BeforeValidator(shorten)
+    return BeforeValidator(shown)
 
 
 def clip(limit: int) -> BeforeValidator:
@@ -127,10 +131,10 @@ def clip(limit: int) -> BeforeValidator:
     return BeforeValidator(lambda value: value[:limit] if isinstance(value, list) else value)
 
 
-# What other systems say goes into a status: cut rather than refused. Words are shown in columns, messages are read.
-Word = Annotated[str, _shorten(256), StringConstraints(max_length=256)]
-Link = Annotated[str, _shorten(1024), StringConstraints(max_length=1024)]
-Message = Annotated[str, _shorten(2048), StringConstraints(max_length=2048)]
+# What other systems say goes into a status: made printable, and cut rather than refused. Words are shown in columns, messages are read.
+Word = Annotated[str, _shown(256), StringConstraints(max_length=256)]
+Link = Annotated[str, _shown(1024), StringConstraints(max_length=1024)]
+Message = Annotated[str, _shown(2048), StringConstraints(max_length=2048)]
 # Shown in columns, where microseconds would cost the width of two others.
 WholeSecond = Annotated[datetime, AfterValidator(lambda value: value.replace(microsecond=0))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -16,7 +17,7 @@ def configure_logs(level: str, form: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: Any = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    last: list[Any] = [structlog.processors.JSONRenderer()] if form == "json" else [_escaped, structlog.dev.ConsoleRenderer(colors=False)]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -27,7 +28,7 @@ def configure_logs(level: str, form: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, *last],
         )
     )
     root = logging.getLogger()
@@ -35,3 +36,12 @@ def configure_logs(level: str, form: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("aiohttp.access", "asyncssh", "urllib3", "kopf.objects", "kopf.activities"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _escaped(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What others said can neither begin a line nor act on a terminal: JSON escapes that by itself, text is written as it is."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            keep = "\n" if key == "exception" else ""  # a traceback has lines
+            event[key] = "".join(one if one.isprintable() or one in keep else repr(one)[1:-1] for one in value)
+    return event

@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from vmscaler.decide.words import plain
 from vmscaler.ports.bigip import SYSTEM
 from vmscaler.ports.errors import NotFound, OutsideError, Rejected, Retryable, Untrusted
 
@@ -42,7 +43,7 @@ class Reply:
     def said(self) -> str:
         """The device's message, safe to show; empty for a page."""
         try:
-            return printable(str(self.json().get("message") or ""))
+            return plain(str(self.json().get("message") or ""), _LONGEST)
         except ValueError:
             return ""
 
@@ -55,12 +56,6 @@ class Refused(Rejected):
         super().__init__(SYSTEM, "BigIpRefused", f"the BIG-IP refuses {what}: {reply.said or f'status {reply.status}'}")
 
 
-def printable(text: str, limit: int = _LONGEST) -> str:
-    """What others wrote: one line without control characters, not longer than `limit`."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 10 * limit]).split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
 def error_of(reply: Reply, what: str) -> OutsideError:
     """The error that an answer outside 2xx stands for; `what` is what was wanted ("pool /Common/web")."""
     status, said = reply.status, reply.said
@@ -68,7 +63,7 @@ def error_of(reply: Reply, what: str) -> OutsideError:
     if status == 401:
         return Untrusted(SYSTEM, "LoginRefused", f"the BIG-IP refuses the login for {what} ({told}): {LOGIN_HINT}, or give the user a role")
     if 300 <= status < 400:
-        target = printable(reply.location, 100)
+        target = plain(reply.location, 100)
         message = f"the BIG-IP answers with a redirect to {target!r}, not followed: correct spec.bigip.urls"
         return Retryable(SYSTEM, "Redirected", message, after=30.0)
     if status == 404 and said.startswith(ABSENT):

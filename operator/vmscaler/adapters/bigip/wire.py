@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from vmscaler.adapters.bigip.answers import Reply, printable
+from vmscaler.adapters.bigip.answers import Reply
+from vmscaler.decide.words import plain
 from vmscaler.ports.bigip import SYSTEM
 from vmscaler.ports.errors import Closed, Rejected, Retryable, Untrusted
 
@@ -40,7 +41,7 @@ class Wire:
         """Connects at the first exchange. Raises Rejected(UrlNotHttps)."""
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
-            raise Rejected(SYSTEM, "UrlNotHttps", f"{printable(url)!r} of spec.bigip.urls is no https URL: credentials go over TLS only")
+            raise Rejected(SYSTEM, "UrlNotHttps", f"{plain(url, 300)!r} of spec.bigip.urls is no https URL: credentials go over TLS only")
         self.host = parts.netloc.rpartition("@")[2]
         self._url, self._tls = url.rstrip("/"), tls
         self._connect_timeout, self._timeout = connect_timeout, timeout
@@ -83,7 +84,7 @@ class Wire:
                 raise Untrusted(
                     SYSTEM,
                     "CertificateNotTrusted",
-                    f"the certificate of {self.host} is not from spec.bigip.caBundle, or not for this name; nothing was sent ({printable(why)})",
+                    f"the certificate of {self.host} is not from spec.bigip.caBundle, or not for this name; nothing was sent ({plain(why, 300)})",
                 ) from error
             except aiohttp.ClientSSLError as error:
                 raise Retryable(SYSTEM, "TlsFailed", f"no TLS with {self.host} ({type(error).__name__}): is it the BIG-IP?") from error
@@ -91,7 +92,7 @@ class Wire:
                 raise Retryable(SYSTEM, "TimedOut", f"{self.host} did not answer within {limit.total:g} s ({what})") from error
             except aiohttp.ClientConnectorError as error:
                 why = error.os_error.strerror or type(error.os_error).__name__
-                raise Retryable(SYSTEM, "Unreachable", f"{self.host} cannot be reached: {printable(why, 100)}") from error
+                raise Retryable(SYSTEM, "Unreachable", f"{self.host} cannot be reached: {plain(why, 100)}") from error
             # Their texts may hold the URL, which holds the token where a token is given back.
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise Retryable(SYSTEM, "ConnectionLost", f"{self.host} broke off ({what}: {type(error).__name__})") from None

@@ -11,6 +11,7 @@ import re
 import requests
 
 from vmscaler.adapters.jenkins.session import SDK
+from vmscaler.decide.words import plain
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable, Untrusted
 from vmscaler.ports.jenkins import SYSTEM
 
@@ -24,10 +25,6 @@ def _chain(error: BaseException) -> list[BaseException]:
         chain.append(current)
         current = current.__cause__ or current.__context__
     return chain
-
-
-def _line(text: str, limit: int = 200) -> str:
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:limit]
 
 
 def response_of(error: BaseException) -> requests.Response | None:
@@ -72,7 +69,7 @@ def classify(error: BaseException, what: str) -> OutsideError:
 def of_response(response: requests.Response, what: str) -> OutsideError:
     """The error that a status stands for."""
     status = response.status_code
-    said = _line(response.headers.get("X-Error", ""))
+    said = plain(response.headers.get("X-Error", ""), 200)
     if status == 401:
         return Untrusted(SYSTEM, "LoginRefused", f"Jenkins refuses the login: {TOKEN_HINT}")
     if status == 403 and "No valid crumb" in response.text[:4096]:
@@ -80,7 +77,7 @@ def of_response(response: requests.Response, what: str) -> OutsideError:
     if status == 403:
         return Untrusted(SYSTEM, "PermissionDenied", f"Jenkins' user may not do this ({what}): grant it Job and Credentials permissions")
     if 300 <= status < 400:
-        target = _line(response.headers.get("Location", ""), 100)
+        target = plain(response.headers.get("Location", ""), 100)
         return Retryable(
             SYSTEM, "Redirected", f"Jenkins answers with a redirect to {target!r}, not followed: is spec.jenkins.url right?", after=30
         )
@@ -100,4 +97,4 @@ def of_response(response: requests.Response, what: str) -> OutsideError:
 
 def _tls(links: list[BaseException]) -> str:
     found = re.search(r"certificate verify failed: ([^(\[]+)", " ".join(str(link) for link in links))
-    return _line(found[1]) if found else "TLS failed"
+    return plain(found[1], 200) if found else "TLS failed"

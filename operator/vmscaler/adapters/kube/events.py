@@ -14,6 +14,7 @@ import structlog
 from vmscaler.adapters.kube.answers import SYSTEM
 from vmscaler.adapters.kube.rest import MERGE_PATCH, Rest, segment
 from vmscaler.api.meta import API_VERSION, Json, Resource
+from vmscaler.decide.words import plain
 from vmscaler.ports.clock import Clock
 from vmscaler.ports.effects import Effects
 from vmscaler.ports.errors import Conflict, OutsideError
@@ -50,6 +51,7 @@ class EventRecorder:
             await self._rest.call("PATCH", path, body=again, content_type=MERGE_PATCH)
 
     def _event(self, obj: Resource[Any, Any], type_: str, reason: str, message: str) -> Json:
+        message = plain(message, _LONGEST_MESSAGE)
         now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         namespace = obj.metadata.namespace or "default"
         digest = hashlib.sha256("\x00".join((obj.uid, type_, reason, message)).encode()).hexdigest()[:16]
@@ -67,7 +69,7 @@ class EventRecorder:
             },
             "type": type_,
             "reason": reason[:_LONGEST_REASON],
-            "message": message[:_LONGEST_MESSAGE],
+            "message": message,
             "source": {"component": "vmscaler"},
             "reportingComponent": "vmscaler",
             "reportingInstance": "",

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 import structlog
 
 from vmscaler.adapters.monitoring_host.files import Owner, RemoteFile, RemoteFiles, digest
+from vmscaler.api.printable import printable
 from vmscaler.decide.splice import StyleNotSupported, YamlFile
 from vmscaler.ports.effects import Effects
 from vmscaler.ports.errors import OutsideError, Rejected
@@ -205,5 +206,5 @@ class Editor:
 
 
 def _last(words: str) -> str:
-    flat = " ".join(words.split())
+    flat = " ".join(printable(words).split())
     return flat if len(flat) <= _WORDS else "..." + flat[-_WORDS:]

@@ -13,6 +13,7 @@ from typing import Any
 
 from vmscaler.adapters.monitoring_http import MonitoringHttp, data_of
 from vmscaler.api import duration
+from vmscaler.decide.words import plain
 from vmscaler.ports.errors import Rejected, Retryable
 from vmscaler.ports.monitoring import SYSTEM
 
@@ -34,7 +35,7 @@ async def reload(http: MonitoringHttp) -> None:
             "NotAccessible",
             f"{where} answers {status} to POST /-/reload: start it with --web.enable-lifecycle, or let the operator pass",
         )
-    raise Retryable(SYSTEM, "ReloadFailed", f"{where} refused its configuration: {_words(text)}", after=30.0)
+    raise Retryable(SYSTEM, "ReloadFailed", f"{where} refused its configuration: {plain(text, 500) or 'it gave no reason'}", after=30.0)
 
 
 async def metric(http: MonitoringHttp, name: str) -> float:
@@ -99,7 +100,3 @@ def _wanted(group: Mapping[str, Any]) -> list[object]:
         return duration.parse(rule.get("for", "0s")).total_seconds()
 
     return [(rule["alert"], seconds(rule), dict(rule.get("labels", {})), dict(rule.get("annotations", {}))) for rule in group["rules"]]
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split())[:500] or "it gave no reason"

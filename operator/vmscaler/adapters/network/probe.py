@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from vmscaler.adapters.network import icmp
+from vmscaler.decide.words import plain
 from vmscaler.ports.errors import Retryable
 
 # What the network or the host itself answers where no service is.
@@ -61,7 +62,7 @@ class NetworkProbe:
                 aiohttp.ClientSession(timeout=limit, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session,
                 session.get(url, allow_redirects=False) as response,
             ):
-                return response.status, _line(response.reason or "")
+                return response.status, plain(response.reason or "", _LONGEST)
         except TimeoutError:
             return 0, f"no answer within {timeout:g} s"
         except aiohttp.ClientConnectorError as error:
@@ -71,7 +72,7 @@ class NetworkProbe:
         except aiohttp.ClientResponseError:  # its text holds what the other side sent
             return 0, "the answer is not HTTP"
         except (aiohttp.ClientError, OSError) as error:
-            return 0, _line(str(error)) or type(error).__name__
+            return 0, plain(str(error), _LONGEST) or type(error).__name__
 
 
 async def _accepts(address: str, port: int, timeout: float) -> bool:
@@ -93,7 +94,3 @@ def _failed(what: str, error: OSError) -> Retryable:
     why = (error.strerror or type(error).__name__).lower()
     hint = "nothing is known of the address: mend it, or take the method out of the Site's addressProbes.methods"
     return Retryable("network", "ProbeFailed", f"{what} could not be tried from here ({why}): {hint}")
-
-
-def _line(text: str) -> str:
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * _LONGEST]).split())[:_LONGEST]

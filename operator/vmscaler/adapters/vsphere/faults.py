@@ -11,6 +11,7 @@ from typing import Any
 from pyVmomi import vim, vmodl
 
 from vmscaler.adapters.vsphere.stub import GivenUp
+from vmscaler.decide.words import plain
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable, Untrusted
 from vmscaler.ports.vsphere import SYSTEM
 
@@ -36,7 +37,7 @@ def name_of(fault: Any) -> str:
 def message_of(fault: Any) -> str:
     """A fault's own words, bounded and on one line."""
     text = getattr(fault, "msg", None) or getattr(fault, "localizedMessage", None) or name_of(fault)
-    return " ".join(str(text).split())[:300]
+    return plain(str(text), 300)
 
 
 def of_fault(what: str, fault: Any) -> OutsideError:
@@ -74,5 +75,4 @@ def of_error(what: str, url: str, error: Exception) -> OutsideError:
     if isinstance(error, OSError):
         return Retryable(SYSTEM, "Unreachable", f"{where} cannot be reached: {error or type(error).__name__}", after=5.0)
     # http.client's errors (503 and the like, a connection that ends amid an answer), an answer that is no SOAP
-    said = " ".join(str(error).split())[:200]
-    return Retryable(SYSTEM, "UnexpectedAnswer", f"{where}: {type(error).__name__}: {said}", after=5.0)
+    return Retryable(SYSTEM, "UnexpectedAnswer", f"{where}: {type(error).__name__}: {plain(str(error), 200)}", after=5.0)
