@@ -14,6 +14,7 @@ from tests.flows.failing import about_to, failed
 
 from vmscaler.decide.marks import marks
 from vmscaler.flows.steps import Outcome
+from vmscaler.ports.errors import Retryable
 from vmscaler.ports.vsphere import CloneOrder
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
@@ -78,6 +79,21 @@ async def test_an_order_whose_task_was_never_written_down_is_waited_for() -> Non
     assert getattr(await step("clone"), "state", "") == "succeeded"
     assert len(world.vsphere.orders) == 1 and len(world.vsphere.vms) == 1
     assert any("clones of the template run that may be" in line for line in world.said)
+    await world.stop()
+
+
+async def test_an_order_whose_answer_was_lost_is_waited_for() -> None:
+    """By the very process that gave it. A second one would be a second clone of the disk, and end as DuplicateName at best."""
+    world, step = await up_to("claim", "allocate")
+    order, world.vsphere.clone_seconds = world.vsphere.clone, 40.0
+
+    async def lost(wanted: CloneOrder) -> str:
+        await order(wanted)
+        raise Retryable("vsphere", "Timeout", "no answer")
+
+    world.vsphere.clone = lost  # type: ignore[method-assign]
+    assert getattr(await step("clone"), "state", "") == "succeeded"
+    assert len(world.vsphere.orders) == 1 and len(world.vsphere.vms) == 1
     await world.stop()
 
 
