@@ -134,3 +134,32 @@ async def test_a_deleted_job_brings_its_credentials_back() -> None:
     await world.quiet()
     assert world.jenkins.credentials == right
     await world.stop()
+
+
+async def test_a_job_of_somebody_elses_is_not_said_to_be_ours_and_changed() -> None:
+    world = await World.make()
+    await world.jenkins.create_job(JOB, "<flow-definition><description>by hand</description></flow-definition>")
+    await world.start()
+    await world.quiet()
+    assert await world.condition("JobReady") == ("False", "JobNameTaken")
+    assert "rename it, or set spec.jenkins.jobName" in await said(world, "JobReady")
+    assert (await world.condition("TargetsReady")) == ("Unknown", "JobNotReady")
+    await world.stop()
+
+
+async def test_a_job_that_goes_as_soon_as_it_is_made_is_made_again() -> None:
+    world = await World.make()
+    create, made = world.jenkins.create_job, []
+
+    async def create_job(name: str, config_xml: str) -> None:
+        await create(name, config_xml)
+        made.append(config_xml)
+        if len(made) == 1:
+            del world.jenkins.jobs[name]
+
+    world.jenkins.create_job = create_job  # type: ignore[method-assign]
+    await world.start()
+    await world.ready()
+    assert len(made) == 2 and made[0] != made[1], "of another generation"
+    assert "JobVanished" in {event.reason for event in world.kube.events}
+    await world.stop()

@@ -122,6 +122,15 @@ def test_a_variable_from_the_hooks_url_or_headers_is_named(holder: str, kind: st
     assert job.differs(wanted, xmltext.render(root)) == [f"trigger.{kind.lower()}Variable.PATH"]
 
 
+def test_a_job_that_may_not_resume_is_named() -> None:
+    """A tick in the job's page: after a restart of Jenkins the build would end without its post section, and its event would run for ever."""
+    wanted = job.job_config(INPUTS)
+    root = xmltext.parse(wanted)
+    properties = xmltext.only(root, "properties")
+    properties.append(properties.makeelement(f"{PROPERTIES}DisableResumeJobProperty", {}))
+    assert job.differs(wanted, xmltext.render(root)) == ["resume"]
+
+
 def test_a_carriage_return_of_an_editors_is_no_drift() -> None:
     wanted = job.job_config(INPUTS)
     script = xmltext.parse(wanted).findtext("definition/script") or ""

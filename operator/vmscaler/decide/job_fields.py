@@ -60,6 +60,8 @@ def managed_fields(xml: str) -> Mapping[str, str]:
     concurrent = root.find(f"properties/{PROPERTIES}DisableConcurrentBuildsJobProperty")
     fields["concurrentBuilds"] = "allowed" if concurrent is None else ""
     fields["concurrentBuilds.abortPrevious"] = "" if concurrent is None else _text(concurrent.find("abortPrevious"))
+    # Without resuming, a restart of Jenkins leaves no post section and an orphaned shell (facts/jenkins.md Restarts 1).
+    fields["resume"] = "" if root.find(f"properties/{PROPERTIES}DisableResumeJobProperty") is None else "disabled"
     for tag in ("daysToKeep", "numToKeep"):
         fields[f"buildDiscarder.{tag}"] = _text(root.find(f"properties/jenkins.model.BuildDiscarderProperty/strategy/{tag}"))
     definition = root.find("definition")
