@@ -195,6 +195,7 @@ async def test_only_post_is_served(bench: Bench) -> None:
             for change in (
                 {"build": 0},
                 {"build": -1},
+                {"build": 2**31},
                 {"build": 2**63},
                 {"build": 1.5},
                 {"build": "NaN"},

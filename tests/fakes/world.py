@@ -205,7 +205,7 @@ class World:
                 self.crashes += 1
                 await self.restart()
             assert self.operator is not None
-            poll = asyncio.ensure_future(self.operator.runner.poll(step, ref, build, {}, after=after, wait=20.0))
+            poll = asyncio.ensure_future(self.operator.runner.poll(step, ref, build, after=after, wait=20.0))
             dying = asyncio.ensure_future(self.effects.dead.wait())
             await asyncio.wait([poll, dying], return_when=asyncio.FIRST_COMPLETED)
             if dying.done():

@@ -108,7 +108,7 @@ async def test_a_claim_without_its_event_is_settled_when_the_policy_goes() -> No
     ref, build = await world.ref(), await world.build_ref(1)
     assert world.operator is not None
     world.effects.crash_at, world.effects.crash_after = len(world.effects.calls) + 1, True
-    await world.operator.runner.poll("claim", ref, build, {}, after=0, wait=5.0)
+    await world.operator.runner.poll("claim", ref, build, after=0, wait=5.0)
     assert await world.events() == [] and (await world.policy()).status.claim.active is not None  # type: ignore[union-attr]
     await world.stop()
     await world.delete(await world.policy())

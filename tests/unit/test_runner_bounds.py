@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 import pytest
 
@@ -36,8 +35,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 async def ask(one: StepRunner, step: str, ref: PolicyRef, number: int, wait: float = 0.0) -> object:
-    hook: Mapping[str, str] = {}
-    run, _, _ = await one.poll(step, ref, build(number), hook, after=0, wait=wait)
+    run, _, _ = await one.poll(step, ref, build(number), after=0, wait=wait)
     return run.outcome
 
 

@@ -51,12 +51,12 @@ class Bench:
     async def _nothing(self, step: str, progress: Callable[[str], None]) -> Outcome:
         return DONE
 
-    async def run_step(self, ctx: Any, step: str, ref: Any, build: Any, hook: Any, progress: Callable[[str], None]) -> Outcome:
+    async def run_step(self, ctx: Any, step: str, ref: Any, build: Any, progress: Callable[[str], None]) -> Outcome:
         self.began.append(step)
         return await self.act(step, progress)
 
     async def poll(self, step: str, *, build: BuildRef = BUILD, after: int = 0, wait: float = 20.0) -> tuple[Run, list[str], int]:
-        run, lines, following = await self.runner.poll(step, REF, build, {}, after=after, wait=wait)
+        run, lines, following = await self.runner.poll(step, REF, build, after=after, wait=wait)
         return run, [text for _, text in lines], following
 
 

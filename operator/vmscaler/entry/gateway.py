@@ -5,7 +5,7 @@
     200 {"state": running | succeeded | refused | failed, "event", "reason", "message", "progress": [{time, message}], "next": n}
     4xx {"reason", "message"}: asking the same again is of no use     503: ask again
 
-The token names the policy; nothing in the body does. Hook values are hints and are only recorded.
+The token names the policy; nothing in the body does. What the hook brought is a hint: it goes no further than this.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class StepRequest(BaseModel):
 
     job: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-/ ]+$", max_length=255)]
     generation: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-]*$", max_length=64)]
-    build: Annotated[int, Field(ge=1, le=2**31)]
+    build: Annotated[int, Field(ge=1, le=2**31 - 1)]
     build_url: Word = Field(default="", alias="buildUrl")
     hook: dict[str, str] = {}
+    """Looked at for its form, and kept nowhere."""
     after: Annotated[int, Field(ge=0, le=10**6)] = 0
 
 
@@ -109,7 +110,7 @@ def make_gateway(ctx: Context, runner: StepRunner, monotonic: Callable[[], float
             first = error.errors()[0]
             return _error(422, "BadRequest", f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
         build = BuildRef(job=asked.job, generation=asked.generation, number=asked.build, url=_own_url(asked))
-        run, lines, following = await runner.poll(name, ref, build, asked.hook, after=asked.after, wait=LONG_POLL_SECONDS)
+        run, lines, following = await runner.poll(name, ref, build, after=asked.after, wait=LONG_POLL_SECONDS)
         return _answer(run, lines, following)
 
     app = web.Application(client_max_size=MAX_BODY)

@@ -6,7 +6,6 @@ sequence, so whoever asks again (the same build, also after a restart) gets the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmscaler.api.autoscalingpolicy import ActiveEvent, AutoscalingPolicy, BuildRef, Cause, ClaimStatus
@@ -37,7 +36,7 @@ class Claimed:
     message: str
 
 
-async def claim(ctx: Context, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> Claimed:
+async def claim(ctx: Context, ref: PolicyRef, build: BuildRef) -> Claimed:
     """Decide on this build's claim. Raises Retryable, NotFound (policy)."""
     for _ in range(CAS_TRIES):
         policy = await ctx.kube.get(AutoscalingPolicy, ref.name, ref.namespace)

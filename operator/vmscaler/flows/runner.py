@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -65,12 +65,10 @@ class StepRunner:
         self._over = over
         self._runs: OrderedDict[tuple[BuildKey, str], Run] = OrderedDict()
 
-    async def poll(
-        self, step: str, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str], *, after: int, wait: float
-    ) -> tuple[Run, list[tuple[str, str]], int]:
+    async def poll(self, step: str, ref: PolicyRef, build: BuildRef, *, after: int, wait: float) -> tuple[Run, list[tuple[str, str]], int]:
         """Start or join the step; return when it is over, when there are lines beyond `after`, or after `wait` seconds: the run, the new
         lines, and what to ask `after` next. An `after` from before a restart means nothing here: all lines are new then."""
-        run = self._start_or_join(step, ref, build, hook)
+        run = self._start_or_join(step, ref, build)
         loop = asyncio.get_running_loop()
         run.asked_at = loop.time()
         deadline = run.asked_at + wait
@@ -88,7 +86,7 @@ class StepRunner:
         lines = run.lines[after:]
         return run, lines, after + len(lines)
 
-    def _start_or_join(self, step: str, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> Run:
+    def _start_or_join(self, step: str, ref: PolicyRef, build: BuildRef) -> Run:
         key: BuildKey = (ref.uid, build.job, build.generation, build.number)
         found = self._runs.get((key, step))
         if found is not None and not isinstance(found.outcome, OutsideError):
@@ -103,7 +101,7 @@ class StepRunner:
             # A request that comes late: nothing of this build begins any more, not even a claim.
             run.outcome = SUPERSEDED
             return run
-        run.task = asyncio.create_task(self._run(run, key, ref, build, hook), name=f"{step}-{ref.namespace}-{ref.name}-{build.number}")
+        run.task = asyncio.create_task(self._run(run, key, ref, build), name=f"{step}-{ref.namespace}-{ref.name}-{build.number}")
         self._forget([known for known in self._runs if known[0][0] == ref.uid], KEPT_PER_POLICY)
         self._forget(list(self._runs), KEPT)
         return run
@@ -127,7 +125,7 @@ class StepRunner:
         if others:
             await asyncio.wait(others)
 
-    async def _run(self, run: Run, key: BuildKey, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str]) -> None:
+    async def _run(self, run: Run, key: BuildKey, ref: PolicyRef, build: BuildRef) -> None:
         def progress(text: str) -> None:
             if len(run.lines) < PROGRESS_KEPT:
                 run.lines.append((self._ctx.clock.now().isoformat(timespec="seconds"), text))
@@ -140,7 +138,7 @@ class StepRunner:
                 await self._stop_others(key)
             while run.outcome is None:
                 try:
-                    run.outcome = await run_step(self._ctx, run.step, ref, build, hook, progress)
+                    run.outcome = await run_step(self._ctx, run.step, ref, build, progress)
                 except Retryable as error:
                     if str(error) != said:
                         said = str(error)

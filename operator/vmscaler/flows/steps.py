@@ -8,7 +8,6 @@ be asked again at any time, also after a restart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, BuildRef
@@ -49,10 +48,10 @@ class Outcome:
     event: str | None = None
 
 
-async def run_step(ctx: Context, step: str, ref: PolicyRef, build: BuildRef, hook: Mapping[str, str], progress: Progress) -> Outcome:
+async def run_step(ctx: Context, step: str, ref: PolicyRef, build: BuildRef, progress: Progress) -> Outcome:
     """Carry out one step. Raises Retryable (ask again), Rejected (the request makes no sense now)."""
     if step == "claim":
-        answer = await claim(ctx, ref, build, hook)
+        answer = await claim(ctx, ref, build)
         if answer.event is None:
             return Outcome("refused", answer.reason, answer.message)
         return Outcome("succeeded", answer.reason, answer.message, answer.event.metadata.name)
