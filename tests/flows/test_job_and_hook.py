@@ -163,3 +163,18 @@ async def test_a_job_that_goes_as_soon_as_it_is_made_is_made_again() -> None:
     assert len(made) == 2 and made[0] != made[1], "of another generation"
     assert "JobVanished" in {event.reason for event in world.kube.events}
     await world.stop()
+
+
+@pytest.mark.parametrize("owner", ["other/web", "acme/other"])
+async def test_a_job_of_another_policy_is_left_alone_also_by_a_removal(owner: str) -> None:
+    """Of one of the same name in another namespace, too: two customers call their service web."""
+    world = await ready()
+    job = world.jenkins.jobs[JOB]
+    job.config_xml = theirs = job.config_xml.replace("acme/web ", f"{owner} ")
+    await world.quiet()
+    assert await world.condition("JobReady") == ("False", "JobNameTaken")
+    assert f"belongs to policy {owner}:" in await said(world, "JobReady")
+    await world.delete(await world.policy())
+    await world.quiet()
+    assert await world.kube.list_objects(AutoscalingPolicy) == [] and world.jenkins.jobs[JOB].config_xml == theirs
+    await world.stop()
