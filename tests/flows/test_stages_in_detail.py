@@ -97,6 +97,23 @@ async def test_an_order_whose_answer_was_lost_is_waited_for() -> None:
     await world.stop()
 
 
+async def test_an_order_that_could_not_be_noted_is_waited_for() -> None:
+    """The API server was away at that moment."""
+    world, step = await up_to("claim", "allocate")
+    patch, world.vsphere.clone_seconds = world.kube.patch_status, 40.0
+
+    async def away(obj: Any, status: Any, *, expect: str | None = None) -> Any:
+        if status.get("vm", {}).get("task") is not None:
+            world.kube.patch_status = patch  # type: ignore[method-assign]
+            raise Retryable("kubernetes", "Unreachable", "the API server is away")
+        return await patch(obj, status, expect=expect)
+
+    world.kube.patch_status = away  # type: ignore[method-assign]
+    assert getattr(await step("clone"), "state", "") == "succeeded"
+    assert len(world.vsphere.orders) == 1 and len(world.vsphere.vms) == 1
+    await world.stop()
+
+
 @pytest.mark.parametrize(
     ("seen", "words"),
     [

@@ -36,7 +36,7 @@ async def clone(ctx: Context, recorder: Recorder, systems: Systems, vmi: VmInsta
 @dataclass
 class Earlier:
     """The template's clones that were under way when this process first looked: one of them may be ours, ordered by a process that died
-    before it wrote the task down, or by this one, whose answer was lost. None: not looked yet."""
+    before it wrote the task down, or by this one. None: not looked since."""
 
     tasks: frozenset[str] | None = None
 
@@ -61,13 +61,11 @@ async def _attempt(ctx: Context, systems: Systems, name: str, seen: VmInstance, 
     if vm is None and vmi.status.vm.task is None:
         await _wait_for_earlier(ctx, systems, vmi, earlier)
     if vm is None:
+        earlier.tasks = None  # the answer may get lost, or not be noted, while the clone is under way
         try:
             task = await vsphere.clone(_order(vmi, vmi.status.address or ""))
         except Conflict as error:
             raise Retryable(SYSTEM, error.reason, error.message, after=ctx.poll) from error
-        except Retryable:  # the answer may have been lost, and the clone be under way
-            earlier.tasks = None
-            raise
         await ensure_status(ctx, vmi, {"vm": {"task": task}})
         raise Retryable(SYSTEM, "CloneRunning", f"clone of {spec.vm_name} ordered", after=min(ctx.poll, 0.5))
     if not ours(vm.guestinfo, identity(vmi)):
