@@ -1,4 +1,4 @@
-"""From "go and look" to a condition: the one place where errors of the outside become conditions.
+"""From "go and look" to a condition. Called by the reconciles of Site, VmTemplate and AutoscalingPolicy.
 
 True: it is so. False: it is wrong, and the reason says what to do. Unknown: it cannot be seen, and nothing follows from it.
 """
@@ -6,11 +6,11 @@ True: it is so. False: it is wrong, and the reason says what to do. Unknown: it 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from vmscaler.api.meta import Condition, ConditionStatus
+from vmscaler.api.meta import Condition, ConditionStatus, Resource
 from vmscaler.decide.addresses import Refusal
 from vmscaler.decide.conditions import set_condition
 from vmscaler.ports.errors import OutsideError, Rejected, Retryable
@@ -32,6 +32,11 @@ def refuse(refusal: Refusal) -> Rejected:
     return Rejected("vmscaler", refusal.reason, refusal.message)
 
 
+def status_of(error: OutsideError) -> ConditionStatus:
+    """Unknown for what cannot be seen now, False for what is wrong until something changes."""
+    return ConditionStatus.UNKNOWN if isinstance(error, Retryable) else ConditionStatus.FALSE
+
+
 @dataclass
 class Looks:
     """Collects the conditions of one reconcile, and how soon to look again."""
@@ -40,16 +45,18 @@ class Looks:
     generation: int | None
     conditions: list[Condition]
     retry_after: float | None = None
-    errors: list[OutsideError] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, obj: Resource[Any, Any], now: datetime) -> Looks:
+        """Begins with the conditions that the object's status has."""
+        return cls(now=now, generation=obj.metadata.generation, conditions=list(obj.status.conditions))
 
     async def look(self, type_: str, what: Awaitable[Seen[T]]) -> T | None:
         """Await it; set the condition; None where it is wrong or cannot be seen."""
         try:
             seen = await what
         except OutsideError as error:
-            unseen = isinstance(error, Retryable)
-            self.put(type_, ConditionStatus.UNKNOWN if unseen else ConditionStatus.FALSE, error.reason, error.message)
-            self.errors.append(error)
+            self.put(type_, status_of(error), error.reason, error.message)
             if isinstance(error, Retryable):
                 self.again(error.after)
             return None

@@ -18,7 +18,7 @@ from vmscaler.decide.grants import tenant_of
 from vmscaler.decide.instance import POLICY_UID
 from vmscaler.flows.claim import ensure_event
 from vmscaler.flows.context import Context
-from vmscaler.flows.look import Looks
+from vmscaler.flows.look import Looks, status_of
 from vmscaler.flows.provision import policy_ref, provision, unprovision, unwire
 from vmscaler.flows.resolve import Found, resolve
 from vmscaler.flows.settle import clear_claim, fail
@@ -43,7 +43,7 @@ async def reconcile_policy(ctx: Context, namespace: str, name: str) -> None:
         return
     policy = await ctx.kube.add_finalizer(policy, FINALIZER)
     await _settle_claim(ctx, policy)
-    looks = Looks(now=ctx.clock.now(), generation=policy.metadata.generation, conditions=list(policy.status.conditions))
+    looks = Looks.of(policy, ctx.clock.now())
     found: Found | None = None
     base = policy
     try:
@@ -69,12 +69,10 @@ async def reconcile_policy(ctx: Context, namespace: str, name: str) -> None:
 
 
 def _site_missing(looks: Looks, policy: AutoscalingPolicy, error: OutsideError) -> None:
-    message = error.message
-    reason = error.reason
+    reason, message = error.reason, error.message
     if isinstance(error, NotFound):
         reason, message = "SiteNotFound", f"there is no Site {policy.spec.site_ref.name!r}: create it, or correct spec.siteRef"
-    status = ConditionStatus.UNKNOWN if isinstance(error, Retryable) else ConditionStatus.FALSE
-    looks.put(c.GRANTED, status, reason, message)
+    looks.put(c.GRANTED, status_of(error), reason, message)
     looks.again(5.0)
 
 
@@ -113,9 +111,8 @@ async def _remove(ctx: Context, policy: AutoscalingPolicy) -> None:
         await _settle_active(ctx, policy)
         await _take_down(ctx, policy)
     except OutsideError as error:
-        status = ConditionStatus.UNKNOWN if isinstance(error, Retryable) else ConditionStatus.FALSE
-        looks = Looks(now=ctx.clock.now(), generation=policy.metadata.generation, conditions=list(policy.status.conditions))
-        looks.put(c.READY, status, error.reason, f"being removed: {error.message}")
+        looks = Looks.of(policy, ctx.clock.now())
+        looks.put(c.READY, status_of(error), error.reason, f"being removed: {error.message}")
         wanted = policy.model_copy(update={"status": policy.status.model_copy(update={"conditions": looks.conditions})})
         await write_status(ctx, wanted, base=policy, fields=FIELDS)
         raise

@@ -19,7 +19,7 @@ from vmscaler.api.vmtemplate import VmTemplate
 from vmscaler.decide.conditions import summarise
 from vmscaler.decide.instance import SITE
 from vmscaler.flows.context import Context
-from vmscaler.flows.look import Looks, Seen
+from vmscaler.flows.look import Looks, Seen, status_of
 from vmscaler.flows.status import write_status
 from vmscaler.ports.errors import NotFound, OutsideError, Rejected, Retryable
 from vmscaler.ports.systems import Systems
@@ -37,15 +37,14 @@ async def reconcile_site(ctx: Context, name: str) -> None:
         await _remove(ctx, site)
         return
     site = await ctx.kube.add_finalizer(site, FINALIZER)
-    looks = Looks(now=ctx.clock.now(), generation=site.metadata.generation, conditions=list(site.status.conditions))
+    looks = Looks.of(site, ctx.clock.now())
     versions: list[SystemStatus] = list(site.status.systems)
     try:
         _networks_apart(site)
         systems = await ctx.systems(site)
     except OutsideError as error:
-        status = ConditionStatus.UNKNOWN if isinstance(error, Retryable) else ConditionStatus.FALSE
         for type_ in c.SITE_CONDITIONS:
-            looks.put(type_, status, error.reason, error.message)
+            looks.put(type_, status_of(error), error.reason, error.message)
         looks.again(RETRY)
     else:
         versions = await _look(looks, site, systems)
@@ -130,7 +129,7 @@ async def _remove(ctx: Context, site: Site) -> None:
 
 
 async def _held(ctx: Context, site: Site, reason: str, message: str) -> None:
-    looks = Looks(now=ctx.clock.now(), generation=site.metadata.generation, conditions=list(site.status.conditions))
+    looks = Looks.of(site, ctx.clock.now())
     looks.put(c.READY, ConditionStatus.FALSE, reason, message)
     update = {"conditions": looks.conditions}
     await write_status(ctx, site.model_copy(update={"status": site.status.model_copy(update=update)}), base=site)

@@ -8,6 +8,7 @@ be asked again at any time, also after a restart.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, BuildRef
@@ -26,6 +27,7 @@ from vmscaler.flows.settle import clear_claim, fail, settle, succeed
 from vmscaler.flows.targets import sync_targets
 from vmscaler.flows.verify import verify
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable
+from vmscaler.ports.systems import Systems
 
 STEPS = ("claim", "allocate", "clone", "verify", "join", "finish", "rollback")
 
@@ -35,6 +37,13 @@ NEEDS = {
     "verify": actions.VM_CREATION,
     "join": actions.HEALTH,
     "finish": actions.POOL_ADD,
+}
+
+# The stages that act on the instance's VM, each with the action that ends it.
+ON_THE_VM: Mapping[str, tuple[str, Callable[[Context, Recorder, Systems, VmInstance], Awaitable[None]]]] = {
+    "clone": (actions.VM_CREATION, clone),
+    "verify": (actions.HEALTH, verify),
+    "join": (actions.POOL_ADD, join),
 }
 
 
@@ -103,18 +112,11 @@ async def _act(ctx: Context, step: str, policy: AutoscalingPolicy, event: ScaleO
     vmi = await ctx.kube.get(VmInstance, name, policy.customer)
     if vmi.deleting:
         raise StepFailed("InstanceDeleted", f"VmInstance {vmi.key} was deleted while the event ran")
-    if step == "clone":
-        if not actions.done(event.status.actions, actions.VM_CREATION, name):
-            await clone(ctx, recorder, systems, vmi)
-        return _said(recorder, actions.VM_CREATION, name)
-    if step == "verify":
-        if not actions.done(event.status.actions, actions.HEALTH, name):
-            await verify(ctx, recorder, systems, vmi)
-        return _said(recorder, actions.HEALTH, name)
-    if step == "join":
-        if not actions.done(event.status.actions, actions.POOL_ADD, name):
-            await join(ctx, recorder, systems, vmi)
-        return _said(recorder, actions.POOL_ADD, name)
+    if step in ON_THE_VM:
+        ends_with, act = ON_THE_VM[step]
+        if not actions.done(event.status.actions, ends_with, name):
+            await act(ctx, recorder, systems, vmi)
+        return _said(recorder, ends_with, name)
     try:
         await sync_targets(ctx, systems, event.spec.policy_ref)
     except OutsideError as error:

@@ -25,7 +25,7 @@ async def reconcile_template(ctx: Context, namespace: str, name: str) -> None:
         return
     if template.deleting:
         return
-    looks = Looks(now=ctx.clock.now(), generation=template.metadata.generation, conditions=list(template.status.conditions))
+    looks = Looks.of(template, ctx.clock.now())
     info = await looks.look(c.READY, _adopt(ctx, template))
     update: dict[str, object] = {"conditions": looks.conditions, "observed_generation": template.metadata.generation}
     update["used_by"] = await _users(ctx, template)
