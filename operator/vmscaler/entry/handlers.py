@@ -74,5 +74,6 @@ def make_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 600
     settings.watching.client_timeout = 660
     settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500  # else a list of thousands of objects is one answer
     settings.execution.max_workers = 4
     return settings
