@@ -67,19 +67,25 @@ def candidates(start: str, end: str, *, cidr: str, gateway: str | None, reserved
 
     Never: the network's and the broadcast address, the gateway, reserved ones (the VIP among them), and those taken.
     """
-    network = IPv4Network(cidr)
-    never = {str(network.network_address), str(network.broadcast_address), *reserved, *taken}
-    if gateway is not None:
-        never.add(gateway)
-    for number in range(int(IPv4Address(start)), int(IPv4Address(end)) + 1):
+    never = {*reserved, *taken, gateway}
+    for number in _hosts(start, end, cidr):
         address = str(IPv4Address(number))
-        if address not in never and IPv4Address(number) in network:
+        if address not in never:
             yield address
 
 
-def size(start: str, end: str) -> int:
-    """How many addresses the range has, both ends included."""
-    return int(IPv4Address(end)) - int(IPv4Address(start)) + 1
+def usable(start: str, end: str, *, cidr: str, gateway: str | None, reserved: Collection[str]) -> int:
+    """How many `candidates` there are with none taken, without going through a range that may have 65,536 of them."""
+    hosts = _hosts(start, end, cidr)
+    never = {*reserved, *([gateway] if gateway is not None else [])}
+    return len(hosts) - sum(1 for address in never if int(IPv4Address(address)) in hosts)
+
+
+def _hosts(start: str, end: str, cidr: str) -> range:
+    """The numbers from start to end that a host of this network may have."""
+    network = IPv4Network(cidr)
+    first = max(int(IPv4Address(start)), int(network.network_address) + 1)
+    return range(first, min(int(IPv4Address(end)), int(network.broadcast_address) - 1) + 1)
 
 
 def _cidrs(networks: Sequence[Network]) -> str:

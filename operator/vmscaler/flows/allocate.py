@@ -86,13 +86,13 @@ async def _address(ctx: Context, recorder: Recorder, policy: AutoscalingPolicy, 
     systems = await ctx.systems(site)
     taken, network = await _taken(ctx, systems, site, vmi), vmi.spec.network
     reserved = await _reserved(systems, policy, site, vmi)
-    free = list(
-        addresses.candidates(network.start, network.end, cidr=network.cidr, gateway=network.gateway, reserved=reserved, taken=taken)
-    )
+    free = addresses.candidates(network.start, network.end, cidr=network.cidr, gateway=network.gateway, reserved=reserved, taken=taken)
     # A node is in use, or somebody's plan; taken for ours, it would go with our member.
     found = await systems.bigip.nodes_by_address()
     nodes = {_called(path): path for path in found.values()} | found
+    asked = 0
     for address in free:
+        asked += 1
         planned = f"node {nodes[address]} of the BIG-IP" if address in nodes else None
         holder = planned or await _known(systems, site, address) or await _answers(ctx, site, address)
         if holder is not None:
@@ -105,10 +105,10 @@ async def _address(ctx: Context, recorder: Recorder, policy: AutoscalingPolicy, 
         await _leased(ctx, lease)
         await recorder.done(actions.PROBE, vmi.metadata.name, "nobody answers", address=address)
         return address
-    await recorder.failed(actions.PROBE, vmi.metadata.name, f"{len(free)} addresses were asked for, all are in use")
+    await recorder.failed(actions.PROBE, vmi.metadata.name, f"{asked} addresses were asked for, all are in use")
     raise StepFailed(
         "NoAddressFree",
-        f"no address of {network.start}-{network.end} is free ({len(free)} were asked for and are in use, the rest are leased, "
+        f"no address of {network.start}-{network.end} is free ({asked} were asked for and are in use, the rest are leased, "
         "members of the pool or reserved): widen spec.network.ipPool or free leases (kubectl get ipl)",
     )
 

@@ -107,9 +107,7 @@ async def _addresses(ctx: Context, policy: AutoscalingPolicy, site: Site) -> See
             "vmscaler", "RangeOverlaps", f"{pool.start}-{pool.end} overlaps the range of policy {clash}: give each policy its own"
         )
     reserved = {*network.reserved, *([policy.spec.f5.vip] if policy.spec.f5.vip else [])}
-    usable = sum(
-        1 for _ in addresses.candidates(pool.start, pool.end, cidr=network.cidr, gateway=network.gateway, reserved=reserved, taken=())
-    )
+    usable = addresses.usable(pool.start, pool.end, cidr=network.cidr, gateway=network.gateway, reserved=reserved)
     if usable == 0:
         raise Rejected("vmscaler", "RangeEmpty", f"every address of {pool.start}-{pool.end} is reserved: widen spec.network.ipPool")
     return Seen(network, "Found", f"{usable} addresses of network {network.name!r} may be used")
