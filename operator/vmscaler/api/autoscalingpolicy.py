@@ -208,11 +208,11 @@ class PolicyNetwork(Model):
 
 
 class Placement(Model):
-    """Where new VMs live in vCenter. Defaults: the template's folder's neighbour, pool and datastore."""
+    """Where new VMs live in vCenter."""
 
-    resource_pool: InventoryPath | None = Field(default=None, description="Inventory path of a resource pool.")
-    datastore: InventoryName | None = Field(default=None, description="Name of a datastore.")
-    folder: InventoryPath | None = Field(default=None, description="Inventory path of the VM folder; made if it is not there.")
+    resource_pool: InventoryPath | None = Field(default=None, description="Its path; default: the root pool of the template's cluster.")
+    datastore: InventoryName | None = Field(default=None, description="Name of a datastore; default: the template's.")
+    folder: InventoryPath | None = Field(default=None, description="Made if missing; default: /DATACENTER/vm/vmscaler/NAMESPACE/SERVICE.")
     customization: InventoryName | None = Field(
         default=None, description="Name of a customization specification; default: Linux with a fixed address."
     )

@@ -39,8 +39,8 @@ class Ssh(Model):
 Command = Annotated[list[Argument], Field(min_length=1, max_length=32)]
 
 
-class PrometheusHost(Model):
-    """One Prometheus and the host that holds its files."""
+class MonitoringHost(Model):
+    """A program and the host that holds its files."""
 
     model_config = ConfigDict(json_schema_extra=rules(CA_FOR_HTTPS))
 
@@ -48,6 +48,11 @@ class PrometheusHost(Model):
     url: Url = Field(description="Its URL as the operator sees it.")
     ca_bundle: Pem | None = Field(default=None, description="PEM; required for an https URL.")
     ssh: Ssh
+
+
+class PrometheusHost(MonitoringHost):
+    """One Prometheus and the host that holds its files."""
+
     config_file: AbsolutePath = Field(
         default="/etc/prometheus/prometheus.yml", description="Its configuration; default /etc/prometheus/prometheus.yml."
     )
@@ -71,15 +76,9 @@ class PrometheusHost(Model):
     )
 
 
-class AlertmanagerHost(Model):
+class AlertmanagerHost(MonitoringHost):
     """One Alertmanager and the host that holds its files."""
 
-    model_config = ConfigDict(json_schema_extra=rules(CA_FOR_HTTPS))
-
-    name: DnsLabel = Field(description="A name for conditions and logs.")
-    url: Url = Field(description="Its URL as the operator sees it.")
-    ca_bundle: Pem | None = Field(default=None, description="PEM; required for an https URL.")
-    ssh: Ssh
     config_file: AbsolutePath = Field(
         default="/etc/alertmanager/alertmanager.yml", description="Its configuration; default /etc/alertmanager/alertmanager.yml."
     )

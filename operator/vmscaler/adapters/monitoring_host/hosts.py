@@ -15,7 +15,7 @@ from vmscaler.adapters.monitoring_host.files import RemoteFiles
 from vmscaler.adapters.monitoring_host.prometheus_host import OnPrometheusHost
 from vmscaler.adapters.monitoring_host.shell import Shell, SshKey
 from vmscaler.adapters.monitoring_http import Endpoint, MonitoringHttp
-from vmscaler.api.site import AlertmanagerHost, PrometheusHost, Ssh
+from vmscaler.api.monitoringhosts import AlertmanagerHost, MonitoringHost, PrometheusHost, Ssh
 from vmscaler.ports.effects import Effects
 from vmscaler.ports.monitoring import Route, RuleFile, TargetFile
 
@@ -44,7 +44,7 @@ class SshMonitoringHosts:
             self._shells.append(shell)
             return Editor(RemoteFiles(shell), effects, self._threads)
 
-        def http(host: PrometheusHost | AlertmanagerHost) -> MonitoringHttp:
+        def http(host: MonitoringHost) -> MonitoringHttp:
             # A reload of a large configuration takes seconds.
             client = MonitoringHttp(Endpoint(host.name, host.url, host.ca_bundle), timeout=max(timeout, 60.0))
             self._https.append(client)
