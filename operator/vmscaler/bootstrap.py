@@ -12,7 +12,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from vmscaler.adapters.clock import SystemClock
 from vmscaler.adapters.effects import LeasedEffects
 from vmscaler.adapters.gateway_certificate import GatewayCertificate, ensure_certificate
 from vmscaler.adapters.jenkins.templates import load_templates
-from vmscaler.adapters.kube import KubeClient, LeaseLock, from_kubeconfig, in_cluster
+from vmscaler.adapters.kube import KubeClient, LeaseLock, from_kubeconfig, heartbeat, in_cluster
 from vmscaler.adapters.metrics import Metrics
 from vmscaler.adapters.network.probe import NetworkProbe
 from vmscaler.adapters.systems import SiteSystems
@@ -34,6 +34,7 @@ from vmscaler.api.scaleevent import ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
+from vmscaler.decide.standing import Heartbeat
 from vmscaler.flows.context import Context, GatewayAddress, JobTemplates
 from vmscaler.flows.instance import reconcile_instance
 from vmscaler.flows.lease import reconcile_lease
@@ -45,6 +46,7 @@ from vmscaler.flows.template import reconcile_template
 from vmscaler.flows.workqueue import Reconcile, WorkQueue
 from vmscaler.ports.clock import Clock
 from vmscaler.ports.effects import Effects
+from vmscaler.ports.kube import Kube
 from vmscaler.ports.systems import Systems
 from vmscaler.settings import Settings
 
@@ -142,13 +144,23 @@ async def api_client(settings: Settings) -> AsyncIterator[Any]:
         await client.close()
 
 
+@dataclass(frozen=True)
+class Reader:
+    """What the commands that only read are given; `heartbeat` takes the operator's namespace, and raises OutsideError."""
+
+    kube: Kube
+    clock: Clock
+    heartbeat: Callable[[str], Awaitable[Heartbeat]]
+
+
 @contextlib.asynccontextmanager
-async def reader(kubeconfig: Path, context: str | None) -> AsyncIterator[tuple[KubeClient, Clock]]:
+async def reader(kubeconfig: Path, context: str | None) -> AsyncIterator[Reader]:
     """For the commands that only read: no Lease, and a seam that refuses every write. Raises Rejected(KubeconfigInvalid)."""
     client = await from_kubeconfig(kubeconfig, context)
     try:
         clock = SystemClock()
-        yield KubeClient(client, "", LeasedEffects(lambda: 0.0, Metrics()), clock), clock
+        kube = KubeClient(client, "", LeasedEffects(lambda: 0.0, Metrics()), clock)
+        yield Reader(kube, clock, lambda namespace: heartbeat(client, namespace, LEASE))
     finally:
         await client.close()
 

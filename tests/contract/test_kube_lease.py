@@ -13,7 +13,9 @@ from kubernetes.aio.client import ApiClient
 from tests.contract.kube_api import temporary_namespace
 
 from lab.controlplane import ControlPlane
-from vmscaler.adapters.kube import LeaseLock, from_kubeconfig
+from vmscaler.adapters.kube import LeaseLock, from_kubeconfig, heartbeat
+from vmscaler.decide.standing import Heartbeat
+from vmscaler.ports.errors import NotFound
 
 DURATION = 15
 
@@ -184,6 +186,22 @@ async def test_what_is_given_up_is_taken_at_once(bench: Bench) -> None:
     await second.step(DURATION / 6)
     await taking
     assert second.lock.held
+
+
+async def test_who_only_looks_sees_who_lives(bench: Bench) -> None:
+    with pytest.raises(NotFound):
+        await heartbeat(bench.client, bench.namespace, "vmscaler-operator")
+    first = bench.process("first")
+    await first.lock.acquire()
+    await first.settled()
+    assert await heartbeat(bench.client, bench.namespace, "vmscaler-operator") == Heartbeat(
+        "first", first.clock.now(), timedelta(seconds=DURATION)
+    )
+    await first.lock.release()
+    seen = await heartbeat(bench.client, bench.namespace, "vmscaler-operator")
+    assert (seen.holder, seen.runs(first.clock.now())) == ("", False)
+    await bench.patch({"spec": {"renewTime": None}})
+    assert (await heartbeat(bench.client, bench.namespace, "vmscaler-operator")).renewed is None
 
 
 async def test_of_many_one_has_it(bench: Bench) -> None:

@@ -12,7 +12,8 @@ from tests.fakes.world import POOL, World
 from vmscaler.api.autoscalingpolicy import BuildRef
 from vmscaler.api.meta import Json
 from vmscaler.api.site import Site
-from vmscaler.decide.explain import decision_rows, event_rows, state_lines
+from vmscaler.decide.explain import decision_rows, event_rows
+from vmscaler.decide.standing import Seen, headline
 from vmscaler.flows.steps import Outcome
 from vmscaler.ports.errors import Retryable
 
@@ -79,7 +80,7 @@ async def test_modes(mode: str, reason: str) -> None:
     assert await world.events() == [] and await world.instances() == []
     claim = (await world.policy()).status.claim
     assert claim is not None and claim.cooldown_until is None and claim.sequence == 0  # Observe eats no cooldown
-    assert any(mode in line for line in state_lines(await world.policy(), world.clock.now()))
+    assert f": {reason}: mode is {mode}" in headline(Seen(await world.policy(), world.clock.now()))
     await world.stop()
 
 

@@ -1,16 +1,13 @@
-"""What `vmscaler explain`, `events` and `event` show, cell by cell."""
+"""The tables of `vmscaler explain` and `events`, cell by cell."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from tests.fakes.policies import policy
-
-from vmscaler.api.autoscalingpolicy import ActiveEvent, BuildRef, Cause, ClaimStatus, Decision, Instances, Mode
-from vmscaler.api.meta import ConditionStatus, NameRef, ObjectMeta, PolicyRef
+from vmscaler.api.autoscalingpolicy import BuildRef, Cause, Decision
+from vmscaler.api.meta import NameRef, ObjectMeta, PolicyRef
 from vmscaler.api.scaleevent import Action, ActionState, EventPhase, ScaleEventSpec, ScaleEventStatus, ScaleOutEvent
-from vmscaler.decide.conditions import set_condition
-from vmscaler.decide.explain import action_rows, decision_rows, event_rows, state_lines, when
+from vmscaler.decide.explain import action_rows, decision_rows, event_rows, when
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BUILD = BuildRef(job="autoscale-acme-web", generation="g1", number=7)
@@ -18,47 +15,6 @@ BUILD = BuildRef(job="autoscale-acme-web", generation="g1", number=7)
 
 def ago(seconds: int) -> datetime:
     return NOW - timedelta(seconds=seconds)
-
-
-def test_a_policy_that_nobody_looked_at() -> None:
-    assert state_lines(policy(), NOW) == ["mode Active, not looked at yet", "no claim was ever made"]
-
-
-def test_a_policy_that_scales() -> None:
-    one = policy()
-    one.status.conditions = set_condition([], "Ready", ConditionStatus.FALSE, "PoolNotFound", "no pool", now=NOW)
-    one.status.instances = Instances(baseline=2, ours=1, total=3)
-    one.status.claim = ClaimStatus(active=ActiveEvent(event="web-2", kind="ScaleOutEvent", build=BUILD, since=ago(90)))
-    assert state_lines(one, NOW) == [
-        "mode Active, Ready is False: no pool",
-        "3 instances serve (2 baseline + 1 ours), at most 4",
-        "web-2 has run for 1m30s (build 7)",
-    ]
-
-
-def test_a_policy_that_waits() -> None:
-    one = policy()
-    one.spec.mode = Mode.OFF
-    for reason, words in (("Success", "cooling down"), ("Failure", "backing off after a failure")):
-        one.status.claim = ClaimStatus(cooldown_until=NOW + timedelta(seconds=42), cooldown_reason=reason, last_event="web-1")
-        assert state_lines(one, NOW) == [
-            "mode Off, not looked at yet",
-            "every claim is refused while mode is Off",
-            f"{words} for another 42s (since web-1)",
-        ]
-    one.status.claim = ClaimStatus(cooldown_until=NOW, last_event="web-1")  # over
-    assert state_lines(one, NOW)[2:] == []
-
-
-def test_failures_in_a_row_are_told_with_the_last_event() -> None:
-    one = policy()
-    one.status.claim = ClaimStatus(failures=1, last_event="web-1")
-    assert state_lines(one, NOW)[1:] == ["1 scale-out in a row failed, last web-1"]
-    one.status.claim = ClaimStatus(failures=2, last_event="web-2", cooldown_until=NOW + timedelta(seconds=42), cooldown_reason="Failure")
-    assert state_lines(one, NOW)[1:] == [
-        "2 scale-outs in a row failed, last web-2",
-        "backing off after a failure for another 42s (since web-2)",
-    ]
 
 
 def test_from_when_to_when_in_utc() -> None:

@@ -1,41 +1,16 @@
-"""What people are shown: events as a table, a policy's last answers to claims as sentences. Called by entry/cli.py."""
+"""What people are shown as tables: events, their actions, a policy's last answers to claims. Called by entry/cli.py.
+
+Where a policy stands now is in decide/standing.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from vmscaler.api import conditions as c
-from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, Decision, Mode
+from vmscaler.api.autoscalingpolicy import Decision
 from vmscaler.api.duration import human
 from vmscaler.api.scaleevent import ScaleOutEvent
-from vmscaler.decide.conditions import find
-
-
-def state_lines(policy: AutoscalingPolicy, now: datetime) -> list[str]:
-    """Where the policy stands, one sentence a line."""
-    status, claim = policy.status, policy.status.claim
-    lines = []
-    ready = find(status.conditions, c.READY)
-    lines.append(f"mode {policy.spec.mode.value}, " + (f"Ready is {ready.status.value}: {ready.message}" if ready else "not looked at yet"))
-    if policy.spec.mode == Mode.OFF:
-        lines.append("every claim is refused while mode is Off")
-    if status.instances is not None:
-        instances = status.instances
-        lines.append(
-            f"{instances.total} instances serve ({instances.baseline} baseline + {instances.ours} ours), at most {policy.spec.scaling.max_instances}"
-        )
-    if claim is None:
-        lines.append("no claim was ever made")
-        return lines
-    if claim.active is not None:
-        lines.append(f"{claim.active.event} has run for {human(now - claim.active.since)} (build {claim.active.build.number})")
-    if claim.failures:
-        lines.append(f"{claim.failures} scale-out{'s' if claim.failures > 1 else ''} in a row failed, last {claim.last_event}")
-    if claim.cooldown_until is not None and claim.cooldown_until > now:
-        kind = "backing off after a failure" if claim.cooldown_reason == "Failure" else "cooling down"
-        lines.append(f"{kind} for another {human(claim.cooldown_until - now)} (since {claim.last_event})")
-    return lines
 
 
 def decision_rows(decisions: Sequence[Decision], now: datetime) -> list[tuple[str, str, str, str, str]]:

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from vmscaler import __version__, settings
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.meta import Resource
 from vmscaler.api.scaleevent import ScaleOutEvent
-from vmscaler.bootstrap import reader
+from vmscaler.api.site import Site
+from vmscaler.api.vminstance import VmInstance
+from vmscaler.bootstrap import Reader, reader
 from vmscaler.decide import explain as words
+from vmscaler.decide import standing
+from vmscaler.decide.advice import advice
+from vmscaler.decide.instance import POLICY_UID
+from vmscaler.entry import show
 from vmscaler.entry.logs import configure_logs
 from vmscaler.entry.run import run as run_operator
-from vmscaler.ports.clock import Clock
 from vmscaler.ports.errors import NotFound, OutsideError
 from vmscaler.ports.kube import Kube
 
 R = TypeVar("R", bound=Resource[Any, Any])
+T = TypeVar("T")
 
 app = typer.Typer(
     name="vmscaler",
@@ -42,7 +45,6 @@ Kubeconfig = Annotated[
 Context = Annotated[
     str | None, typer.Option("--context", help="A context of the kubeconfig; default: its current one.", show_default=False)
 ]
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The customer's namespace.")]
 
 
 def _version(show: bool) -> None:
@@ -78,7 +80,9 @@ def run() -> None:
 @app.command()
 def events(
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="One namespace; default: all.", show_default=False)] = None,
-    name: Annotated[str | None, typer.Argument(help="One event, with its actions (needs --namespace).", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One event, with its actions: NAMESPACE/NAME, or NAME with --namespace.", show_default=False)
+    ] = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
@@ -86,49 +90,99 @@ def events(
 
     The list begins with the newest. One event shows every action, how long it took and what came of it.
     """
-    if name is not None and namespace is None:
-        _fail("an event's name needs --namespace: vmscaler events -n NAMESPACE NAME", code=64)
+    if name is not None:
+        namespace, name = _split(name, namespace)
+        if namespace is None:
+            _fail("an event's name needs its namespace: vmscaler events -n NAMESPACE NAME", code=64)
 
-    async def read(kube: Kube, clock: Clock) -> None:
-        now = clock.now()
+    async def read(reads: Reader) -> None:
+        now = reads.clock.now()
         if name is not None:
-            event = await _found(kube, ScaleOutEvent, name, namespace)
+            event = await _found(reads.kube, ScaleOutEvent, name, namespace)
             _print_event(event, words.event_rows([event], now))
             return
-        found = await kube.list_objects(ScaleOutEvent, namespace)
+        found = await reads.kube.list_objects(ScaleOutEvent, namespace)
         if not found:
             typer.echo("no scale events" + (f" in namespace {namespace}" if namespace else ""))
             return
         columns = ("NAMESPACE", "EVENT", "PHASE", "STAGE", "INSTANCES", "BUILD", "DURATION", "STARTED", "WHY")
-        _table(columns, words.event_rows(found, now))
+        show.table(columns, words.event_rows(found, now))
 
     _with_kube(read, kubeconfig, context)
 
 
 @app.command()
 def explain(
-    policy: Annotated[str, typer.Argument(help="The AutoscalingPolicy's name.")],
-    namespace: Namespace = "default",
+    policy: Annotated[str, typer.Argument(help="The AutoscalingPolicy: NAMESPACE/NAME, or NAME with --namespace.")],
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="The customer's namespace; default: default.", show_default=False)
+    ] = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
+    operator_namespace: Annotated[str, typer.Option(help="Where the operator runs: its Lease says whether it lives.")] = "vmscaler-system",
 ) -> None:
-    """Say where a policy stands, and why.
+    """Say why a policy does nothing, and what to do.
 
-    It shows what is not in place, how many instances serve, and how and why the last claims of builds were answered.
+    It tells what is wrong, what a claim would be answered now, what runs and for how long, every condition that is not True, how and why the last
+    claims were answered, and where to look next. It only reads, and only from the API server.
     """
+    where, name = _split(policy, namespace)
 
-    async def read(kube: Kube, clock: Clock) -> None:
-        found = await _found(kube, AutoscalingPolicy, policy, namespace)
-        now = clock.now()
-        typer.echo(f"policy {found.key}")
-        for line in words.state_lines(found, now):
-            typer.echo(f"  {line}")
-        decisions = found.status.claim.decisions if found.status.claim else []
-        if decisions:
+    async def read(reads: Reader) -> None:
+        found = await _found(reads.kube, AutoscalingPolicy, name, where or "default")
+        unseen: list[str] = []
+        seen = await _seen(reads, found, operator_namespace, unseen)
+        show.sentence(f"{found.key}: {standing.headline(seen)}")
+        typer.echo()
+        show.pairs([*standing.rows(seen), *(("not seen", text) for text in unseen)])
+        if wrong := standing.wrong(seen):
             typer.echo()
-            _table(("LAST", "ANSWER", "REASON", "BUILD", "WHY"), words.decision_rows(decisions, now))
+            show.table(("NOT TRUE", "STATUS", "WHY"), wrong, piped=show.PAGE)
+        if hints := advice(seen, operator_namespace):
+            typer.echo("\nNext")
+            show.pairs([("-", hint) for hint in hints])
+        if decisions := seen.claim.decisions:
+            typer.echo()
+            show.table(("LAST", "ANSWER", "REASON", "BUILD", "WHY"), words.decision_rows(decisions, seen.now), piped=show.PAGE)
 
     _with_kube(read, kubeconfig, context)
+
+
+async def _seen(reads: Reader, policy: AutoscalingPolicy, operator_namespace: str, unseen: list[str]) -> standing.Seen:
+    """The policy with what is round it. What the account may not read is left out and told in `unseen`."""
+
+    async def may_fail(what: str, work: Awaitable[T]) -> T | None:
+        try:
+            return await work
+        except NotFound:
+            return None
+        except OutsideError as error:
+            unseen.append(f"{what}: {'this account may not read it' if error.reason == 'Forbidden' else error.message}")
+            return None
+
+    claim = policy.status.claim
+    name = (claim.active.event if claim.active else claim.last_event) if claim else None
+    event = await may_fail(f"event {name}", reads.kube.get(ScaleOutEvent, name, policy.customer)) if name else None
+    mine = reads.kube.list_objects(VmInstance, policy.customer, labels={POLICY_UID: policy.uid})
+    site = policy.spec.site_ref.name
+    return standing.Seen(
+        policy=policy,
+        now=reads.clock.now(),
+        event=event,
+        instances=await may_fail("its VmInstances", mine) or (),
+        site=await may_fail(f"Site {site}", reads.kube.get(Site, site)),
+        operator=await may_fail(f"the operator's Lease in {operator_namespace}", reads.heartbeat(operator_namespace)),
+    )
+
+
+def _split(name: str, namespace: str | None) -> tuple[str | None, str]:
+    """NAMESPACE/NAME as `kubectl get -A` and the operator's log write it, or NAME in `namespace`."""
+    before, slash, after = name.partition("/")
+    if not slash:
+        return namespace, name
+    if namespace is not None and namespace != before:
+        _fail(f"{name} is in namespace {before}, but --namespace says {namespace}", code=64)
+    return before, after
 
 
 async def _found(kube: Kube, kind: type[R], name: str, namespace: str | None) -> R:
@@ -140,14 +194,15 @@ async def _found(kube: Kube, kind: type[R], name: str, namespace: str | None) ->
         )
 
 
-def _with_kube(read: Callable[[Kube, Clock], Awaitable[None]], kubeconfig: Path | None, context: str | None) -> None:
+def _with_kube(read: Callable[[Reader], Awaitable[None]], kubeconfig: Path | None, context: str | None) -> None:
     path = kubeconfig or Path.home() / ".kube" / "config"
-    if not path.is_file():
+    # As kubectl has it, KUBECONFIG may name several files; those that are not there are passed over.
+    if not any(Path(one).is_file() for one in str(path).split(os.pathsep)):
         _fail(f"there is no kubeconfig at {path}: name one with --kubeconfig, or set KUBECONFIG", code=64)
 
     async def main() -> None:
-        async with reader(path, context) as (kube, clock):
-            await read(kube, clock)
+        async with reader(path, context) as reads:
+            await read(reads)
 
     try:
         asyncio.run(main())
@@ -159,38 +214,25 @@ def _with_kube(read: Callable[[Kube, Clock], Awaitable[None]], kubeconfig: Path 
 
 def _print_event(event: ScaleOutEvent, rows: Sequence[Sequence[str]]) -> None:
     spec, status = event.spec, event.status
-    typer.echo(f"{event.key}: {status.phase.value}, {rows[0][4]} instances, {status.duration or 'running'}")
+    show.sentence(f"{event.key}: {status.phase.value}, {rows[0][4]} instances, {status.duration or 'running'}")
     cause = spec.cause
-    typer.echo(f"  when   {words.when(event)}")
-    typer.echo(f"  why    {cause.alert} {cause.summary}".rstrip())
-    typer.echo(f"  build  {spec.build.number} of {spec.build.job} {spec.build.url}".rstrip())
+    lines = [
+        ("when", words.when(event)),
+        ("why", f"{cause.alert} {cause.summary}".rstrip()),
+        ("build", f"{spec.build.number} of {spec.build.job} {spec.build.url}".rstrip()),
+    ]
     if status.reason:
-        typer.echo(f"  result {status.reason}: {status.message}")
+        lines.append(("result", f"{status.reason}: {status.message}"))
     if status.rollback is not None:
-        typer.echo(
-            f"  rolled back: {status.rollback.message or 'not yet; kubectl describe vmi -n ' + (event.metadata.namespace or '') + ' says what it waits for'}"
-        )
+        waits = f"not yet; kubectl describe vmi -n {event.metadata.namespace} says what it waits for"
+        lines.append(("rolled back", status.rollback.message or waits))
+    show.pairs(lines, piped=show.WHOLE)
     typer.echo()
-    _table(("ACTION", "BEGAN", "STATE", "TOOK", "RESULT"), words.action_rows(event))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column not in ("WHY", "RESULT"))
-    for row in rows:
-        table.add_row(*(Text(_clean(cell)) for cell in row))
-    # A pipe has no width: lines stay whole for grep.
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 400, highlight=False, soft_wrap=False).print(table)
-
-
-def _clean(text: str) -> str:
-    """What came from outside cannot move the cursor or colour the terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    show.table(("ACTION", "BEGAN", "STATE", "TOOK", "RESULT"), words.action_rows(event))
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    typer.echo(f"vmscaler: {_clean(message)}", err=True)
+    typer.echo(f"vmscaler: {show.clean(message)}", err=True)
     raise typer.Exit(code)
 
 

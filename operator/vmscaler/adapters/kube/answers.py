@@ -30,7 +30,11 @@ def error_of(what: str, status: int, answer: Json, retry_after: str | None) -> O
                 return Rejected(SYSTEM, "NamespaceTerminating", message)
             # RBAC's refusals name the user who cannot; quota and admission plug-ins say "exceeded quota", "denied the request".
             if "cannot" in message and "User" in message:
-                return Untrusted(SYSTEM, "Forbidden", f"{message}: see deploy/rbac.yaml for what the operator's account needs")
+                return Untrusted(
+                    SYSTEM,
+                    "Forbidden",
+                    f"{message}: deploy/rbac.yaml has what the operator's account needs, deploy/tenant-roles.yaml people's",
+                )
             return Rejected(SYSTEM, "Forbidden", message)
         case 404:
             return NotFound(SYSTEM, "NotFound", message)

@@ -33,6 +33,10 @@ async def from_kubeconfig(path: Path, context: str | None = None) -> ApiClient:
         await _config.load_kube_config(config_file=str(path), context=context, client_configuration=configuration, persist_config=False)
     except (OSError, config.ConfigException) as error:
         raise Rejected(SYSTEM, "KubeconfigInvalid", f"{path}: {error}") from error
+    except Exception as error:
+        # A file that is no kubeconfig ends in whatever the library's code does with it: YAML's errors, TypeError, AttributeError.
+        first = str(error).partition("\n")[0]
+        raise Rejected(SYSTEM, "KubeconfigInvalid", f"{path} is no kubeconfig that can be read: {type(error).__name__}: {first}") from error
     return _client(configuration)
 
 

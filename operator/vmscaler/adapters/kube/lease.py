@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -26,10 +27,21 @@ from kubernetes.aio.client import ApiClient
 
 from vmscaler.adapters.kube.rest import Rest, segment
 from vmscaler.api.meta import Json
+from vmscaler.decide.standing import Heartbeat
 from vmscaler.ports.clock import Clock
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError
 
 _log = structlog.get_logger()
+
+
+async def heartbeat(api_client: ApiClient, namespace: str, name: str) -> Heartbeat:
+    """The Lease as somebody sees it who only looks. Raises NotFound and what `Rest.call` raises."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{segment(namespace)}/leases/{segment(name)}"
+    spec = (await Rest(api_client).call("GET", path)).get("spec") or {}
+    renewed: datetime | None = None
+    with contextlib.suppress(ValueError):
+        renewed = datetime.fromisoformat(str(spec.get("renewTime")))
+    return Heartbeat(str(spec.get("holderIdentity") or ""), renewed, timedelta(seconds=int(spec.get("leaseDurationSeconds") or 0)))
 
 
 class LeaseLock:
