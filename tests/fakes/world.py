@@ -74,6 +74,8 @@ class World:
         self.comes_up = True
         self.operator: Operator | None = None
         self.crashes = 0
+        self.forgotten: list[str] = []
+        """Sites whose clients were put away."""
         self.said: list[str] = []
         """What the builds' logs say."""
         self._tokens = count(1)
@@ -142,6 +144,9 @@ class World:
         if self.systems_error is not None:
             raise self.systems_error
         return Systems(self.vsphere, self.bigip, self.jenkins, self.prometheus, self.alertmanager, self.hosts)
+
+    async def forget(self, site: Site) -> None:
+        self.forgotten.append(site.metadata.name)
 
     # --- what people and systems do
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +16,12 @@ from tests.fakes.samples import sample
 from tests.fakes.world import World
 
 from vmscaler.adapters import systems as systems_module
-from vmscaler.adapters.systems import SiteSystems
+from vmscaler.adapters.systems import CLOSE_AFTER, SiteSystems
 from vmscaler.api.site import Site
 from vmscaler.flows.steps import Outcome
 from vmscaler.ports.bigip import SYSTEM, Member
 from vmscaler.ports.errors import Closed
+from vmscaler.ports.systems import Systems
 
 KEY = "privateKey"
 
@@ -83,6 +86,66 @@ async def test_only_what_the_clients_are_made_of_makes_new_ones() -> None:
     site = await kube.patch(site, {"spec": {"vcenter": {"url": "https://other.example.org"}}})
     assert await systems.of(site) not in (first, second)
     await systems.close()
+
+
+class Wrapped:
+    """Clients in place of the real ones, that say when they are closed; `stuck` ones never are."""
+
+    def __init__(self) -> None:
+        self.closed: list[str] = []
+        self.stuck = False
+
+    def __call__(self, systems: Systems) -> Systems:
+        made = f"{id(systems)}"
+        return Systems(*(self.client(f"{made} {field.name}") for field in fields(systems)))
+
+    def client(self, name: str) -> Any:
+        async def close() -> None:
+            if self.stuck:
+                await asyncio.sleep(3600)
+            self.closed.append(name)
+
+        return SimpleNamespace(close=close)
+
+
+@pytest.mark.looptime
+async def test_the_clients_of_a_site_that_is_gone_log_out_after_the_calls_under_way() -> None:
+    kube, clients = FakeKube(DirectEffects()), Wrapped()
+    site = await a_site(kube)
+    systems = SiteSystems(kube, DirectEffects(), clients)
+    await systems.of(site)
+    await systems.forget(site)
+    await systems.forget(site)
+    await asyncio.sleep(CLOSE_AFTER - 1)
+    assert clients.closed == []
+    await asyncio.sleep(2)
+    assert len(clients.closed) == 6
+    await systems.close()
+    assert len(clients.closed) == 6
+
+
+@pytest.mark.looptime
+async def test_the_end_of_the_process_closes_what_would_be_closed_later_too() -> None:
+    kube, clients = FakeKube(DirectEffects()), Wrapped()
+    site = await a_site(kube)
+    systems = SiteSystems(kube, DirectEffects(), clients)
+    await systems.of(site)
+    await kube.patch_secret(site.spec.bigip.credentials_secret_ref.name, {"password": "sample-2"})
+    await systems.of(site)
+    await systems.close()
+    assert len(clients.closed) == len(set(clients.closed)) == 12
+
+
+@pytest.mark.looptime
+async def test_systems_that_are_away_hold_the_end_up_for_five_seconds_in_all() -> None:
+    """The pod has 40 s, and the Lease is given back last."""
+    kube, clients = FakeKube(DirectEffects()), Wrapped()
+    systems = SiteSystems(kube, DirectEffects(), clients)
+    await systems.of(await a_site(kube))
+    clients.stuck = True
+    began = asyncio.get_running_loop().time()
+    await systems.close()
+    assert asyncio.get_running_loop().time() - began == pytest.approx(5.0, abs=0.1)
 
 
 @pytest.mark.looptime

@@ -47,7 +47,9 @@ async def test_is_held_by_what_uses_it_and_then_leaves_every_byte() -> None:
     async def gone() -> bool:
         return not await sites(world)
 
+    assert world.forgotten == []
     await world.until("the Site is gone", gone, 5)  # the policy's removal wakes it
+    assert world.forgotten == ["default"]  # its clients would stay logged in for as long as the operator runs
     assert world.hosts.files[PROMETHEUS_YML] == original
     await world.stop()
 

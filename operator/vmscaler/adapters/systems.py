@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Hashable
+from typing import Protocol
 
 import structlog
 
@@ -26,8 +28,14 @@ from vmscaler.ports.systems import Systems
 
 log = structlog.get_logger()
 
-# Clients that a changed Site has replaced are closed after this long (seconds), when the calls under way are over.
+# Clients that a changed Site has replaced, or whose Site is gone, are closed after this long (seconds): calls under way are over then.
 CLOSE_AFTER = 60.0
+
+
+class Closing(Protocol):
+    """What all clients have."""
+
+    async def close(self) -> None: ...
 
 
 class SiteSystems:
@@ -43,10 +51,17 @@ class SiteSystems:
         self._lock = asyncio.Lock()
         self._reads: Folded[Hashable, Systems] = Folded()
         self._closing: set[asyncio.Task[None]] = set()
+        self._ending = asyncio.Event()
 
     async def of(self, site: Site) -> Systems:
         """Raises Rejected(SecretNotFound | SecretIncomplete), Retryable."""
         return await self._reads.read((site.uid, site.metadata.generation), lambda: self._of(site))
+
+    async def forget(self, site: Site) -> None:
+        """See the port."""
+        cached = self._cache.pop(site.uid, None)
+        if cached is not None:
+            self._close_later(cached[1])
 
     async def _of(self, site: Site) -> Systems:
         async with self._lock:
@@ -109,20 +124,22 @@ class SiteSystems:
 
     def _close_later(self, systems: Systems) -> None:
         async def close() -> None:
-            await asyncio.sleep(CLOSE_AFTER)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_AFTER):
+                    await self._ending.wait()
             await close_systems(systems)
 
-        task = asyncio.create_task(close())
+        task = asyncio.create_task(close(), name="close-clients")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Close all, at the end of the process."""
-        for task in self._closing:
-            task.cancel()
+        """Close all, at the end of the process: also what would have been closed later."""
         for _, systems in self._cache.values():
-            await close_systems(systems)
+            self._close_later(systems)
         self._cache.clear()
+        self._ending.set()
+        await asyncio.gather(*self._closing)
 
 
 def _connections(site: Site) -> list[Json]:
@@ -136,10 +153,14 @@ def _ssh_secrets(site: Site) -> list[str]:
 
 
 async def close_systems(systems: Systems) -> None:
-    """Log out everywhere; what cannot be reached is left to its time-out."""
-    for client in (systems.vsphere, systems.bigip, systems.jenkins, systems.hosts, systems.prometheus, systems.alertmanager):
+    """Log out everywhere, side by side; what cannot be reached within 5 s is left to its own time-out."""
+
+    async def close(client: Closing) -> None:
         try:
             async with asyncio.timeout(5):
                 await client.close()
         except Exception as error:
             log.debug("closing a client", error=str(error))
+
+    clients = (systems.vsphere, systems.bigip, systems.jenkins, systems.hosts, systems.prometheus, systems.alertmanager)
+    await asyncio.gather(*(close(client) for client in clients))

@@ -126,6 +126,7 @@ async def _remove(ctx: Context, site: Site) -> None:
         await _held(ctx, site, error.reason, f"the Site is being deleted, but its entries in prometheus.yml stay: {error.message}")
         raise Retryable(error.system, error.reason, error.message, after=RETRY) from error
     await ctx.kube.remove_finalizer(site, FINALIZER)
+    await ctx.systems_of.forget(site)
 
 
 async def _held(ctx: Context, site: Site, reason: str, message: str) -> None:

@@ -25,8 +25,12 @@ class Systems:
 
 
 class SystemsOf(Protocol):
-    """Hands out clients, made anew when the Site or one of its Secrets changes."""
+    """Hands out clients, made anew when the Site or one of its Secrets changes, and put away when the Site goes."""
 
     async def of(self, site: Site) -> Systems:
         """Raises Rejected(SecretNotFound | SecretIncomplete) naming the Secret and key, Retryable."""
+        ...
+
+    async def forget(self, site: Site) -> None:
+        """The Site is gone: its clients log out when the calls under way are over. Raises nothing of the outside."""
         ...
