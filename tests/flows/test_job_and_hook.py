@@ -11,6 +11,7 @@ from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.site import Site
 from vmscaler.decide import names
 from vmscaler.flows.steps import Outcome
+from vmscaler.ports.errors import Rejected
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -177,4 +178,41 @@ async def test_a_job_of_another_policy_is_left_alone_also_by_a_removal(owner: st
     await world.delete(await world.policy())
     await world.quiet()
     assert await world.kube.list_objects(AutoscalingPolicy) == [] and world.jenkins.jobs[JOB].config_xml == theirs
+    await world.stop()
+
+
+async def test_a_copy_that_answers_does_not_confirm_the_job() -> None:
+    world = await World.make()
+
+    async def copy_alone(token: str) -> list[str]:
+        return ["copy-of-it"]
+
+    world.jenkins.dry_run_hook = copy_alone  # type: ignore[method-assign]
+    await world.start()
+    await world.quiet()
+    assert await world.condition("JobReady") == ("Unknown", "HookNotConfirmed")
+    await world.stop()
+
+
+async def test_a_job_that_jenkins_refuses_is_tried_again_and_nothing_else_is_written() -> None:
+    """A naming strategy, a name that is taken in another case, a job that the user may not see: it can stay so for weeks."""
+    world = await World.make()
+    create, refusing = world.jenkins.create_job, True
+
+    async def create_job(name: str, config_xml: str) -> None:
+        if refusing:
+            raise Rejected("jenkins", "RefusedByJenkins", f"Jenkins refuses job {name} with 400")
+        await create(name, config_xml)
+
+    world.jenkins.create_job = create_job  # type: ignore[method-assign]
+    await world.start()
+    await world.quiet()
+    assert await world.condition("JobReady") == ("False", "RefusedByJenkins")
+    intended = (await world.policy()).status.provisioned
+    refusing = False
+    await world.ready()
+    assert (await world.policy()).status.provisioned == intended
+    del world.jenkins.jobs[JOB]
+    await world.ready()
+    assert (await world.policy()).status.provisioned != intended, "what was made and is gone had builds"
     await world.stop()

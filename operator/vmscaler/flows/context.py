@@ -53,6 +53,8 @@ class Context:
     """wake(kind, namespace, name): have this object reconciled soon."""
     copied_at: dict[str, datetime] = field(default_factory=dict)
     """By policy UID: when its credentials were last copied on the mere suspicion that they are wrong."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By policy UID: the generation of a job that Jenkins refused to make."""
     fences: Fences = field(default_factory=Fences)
     """Held by whoever looks at an instance and then acts on it."""
 

@@ -19,7 +19,7 @@ from vmscaler.flows.look import Looks, Seen
 from vmscaler.flows.status import write_status
 from vmscaler.flows.targets import sync_targets
 from vmscaler.flows.tokens import Tokens, ensure_tokens
-from vmscaler.ports.errors import NotFound, Rejected, Retryable
+from vmscaler.ports.errors import Conflict, NotFound, Rejected, Retryable
 from vmscaler.ports.jenkins import JobState
 from vmscaler.ports.monitoring import Route, RuleFile
 from vmscaler.ports.systems import Systems
@@ -77,17 +77,24 @@ async def _job(ctx: Context, policy: AutoscalingPolicy, site: Site, systems: Sys
         await remove_job(systems, policy, recorded.job)
         recorded = recorded.model_copy(update={"job": None, "job_generation": None})
     generation = recorded.job_generation
-    if state is None or generation is None:
+    # What was refused under this generation has no builds: it is tried again, and nothing else is written for it.
+    fresh = generation is None or (state is None and ctx.refused.get(policy.uid) != generation)
+    if generation is None or fresh:
         # A job that is made anew counts its builds from 1 again; the generation keeps them apart. Written before the job is made.
         generation = ctx.new_token()[:10].strip("-_") or "g"
-    policy = await _intend(ctx, policy, name, generation)
-    await _credentials(ctx, policy, systems, tokens, anew=state is None)
     off = policy.spec.mode == Mode.OFF
     wanted = _config(ctx, policy, site, generation, disabled=off)
+    policy = await _intend(ctx, policy, name, generation)
+    await _credentials(ctx, policy, systems, tokens, anew=state is None and fresh)
     if state is None:
-        await jenkins.create_job(name, wanted)
+        try:
+            await jenkins.create_job(name, wanted)
+        except (Conflict, Rejected):
+            ctx.refused[policy.uid] = generation
+            raise
     elif job.differs(wanted, state.config_xml):
         await jenkins.update_job(name, wanted)
+    ctx.refused.pop(policy.uid, None)
     if off:
         return Seen((policy, tokens), "Disabled", f"mode is Off: job {name} is disabled")
     state = await jenkins.job(name)
