@@ -63,6 +63,22 @@ class _Tally:
         }
 
 
+class Pace:
+    """How many requests are due, at any rate and however late one asks. Time is an argument, in seconds of one monotonic clock."""
+
+    def __init__(self, now: float) -> None:
+        self._last = now
+        self._part = 0.0
+
+    def due(self, now: float, rate: float) -> int:
+        """Those since one asked last; of a stall of our own only the last quarter of a second."""
+        self._part += rate * min(now - self._last, _CATCH_UP)
+        self._last = now
+        whole = int(self._part)
+        self._part -= whole
+        return whole
+
+
 class Load:
     """Start it, set `rate`, read `seconds`, stop it."""
 
@@ -140,18 +156,15 @@ class Load:
 
     async def _send(self) -> None:
         clock = asyncio.get_running_loop().time
-        began = last = clock()
-        due = 0.0
+        began = clock()
+        pace = Pace(began)
         while True:
             await asyncio.sleep(_TICK)
             now = clock()
             if now - began > self._limit:
                 self._rate = 0.0
-            due += self._rate * min(now - last, _CATCH_UP)
-            last = now
-            for _ in range(int(due)):
+            for _ in range(pace.due(now, self._rate)):
                 self._begin()
-            due -= int(due)
 
     def _begin(self) -> None:
         self._tally.sent += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from aiohttp import web
 from tests.contract.monitoring_bench import eventually
 
-from lab.load import Load, _percentile
+from lab.load import Load, Pace, _percentile
 from lab.process import Json, Part
 
 pytestmark = pytest.mark.lab
@@ -28,6 +29,8 @@ class Counting:
     url: str = ""
     requests: int = 0
     connections: int = 0
+    goodbyes: int = 0
+    """Requests that were announced as their connection's last."""
     status: int = 200
     delay: float = 0.0
 
@@ -36,8 +39,9 @@ class Counting:
 async def server() -> AsyncIterator[Counting]:
     counting = Counting()
 
-    async def answer(_: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
         counting.requests += 1
+        counting.goodbyes += request.headers.get("Connection") == "close"
         await asyncio.sleep(counting.delay)
         return web.Response(text="served", status=counting.status)
 
@@ -79,48 +83,95 @@ def whole_seconds(load: Load, count: int = 1) -> Callable[[], Awaitable[list[Jso
     return look
 
 
-async def test_the_rate_is_kept_each_request_on_its_own_connection(server: Counting) -> None:
-    async with running(server.url, rate=100) as load:
+async def all_answered(load: Load) -> None:
+    """Let no request begin any more, and wait for those under way."""
+    load.rate = 0
+
+    async def idle() -> bool:
+        return load.status()["inFlight"] == 0
+
+    await eventually(idle, "the last answer")
+
+
+async def test_each_request_is_counted_and_has_its_own_connection(server: Counting) -> None:
+    began = time.monotonic()
+    async with running(server.url, rate=100, timeout=60) as load:
         seconds = await eventually(whole_seconds(load, 2), "two seconds")
-    assert 60 <= sum(second["sent"] for second in seconds) / len(seconds) <= 125  # less where the machine stalls
+        await all_answered(load)
+        totals, sent_in = load.status()["totals"], time.monotonic() - began
+    assert 0 < totals["sent"] <= 100 * sent_in
+    assert totals == {"sent": server.requests, "answered": server.requests}
+    assert server.connections == server.requests
+    assert sum(second["sent"] for second in seconds) <= totals["sent"]
     assert all(second["rate"] == 100 and second["errors"] == 0 for second in seconds)
-    assert all(0 < second["p50"] <= second["p95"] < 2000 for second in seconds)
-    assert server.connections == server.requests >= sum(second["requests"] for second in seconds)
-    assert load.status()["totals"]["answered"] <= server.requests
+    assert all(0 < second["p50"] <= second["p95"] for second in seconds)
 
 
 async def test_a_connection_serves_a_few_requests_and_not_more(server: Counting) -> None:
-    async with running(server.url, rate=200, requests_per_connection=5) as load:
-        await eventually(whole_seconds(load), "a second")
-    assert server.requests / 20 < server.connections < server.requests / 2
+    # One at a time, so that a second connection is a sign of the first one's end.
+    async with running(server.url, rate=400, requests_per_connection=5, max_in_flight=1, timeout=60) as load:
+
+        async def many() -> bool:
+            return server.requests >= 200
+
+        await eventually(many, "200 requests")
+        await all_answered(load)
+    # A fifth, drawn for each: 40 of 200 on average, and fewer than 10 or more than 100 in one of ten million runs.
+    assert server.requests / 20 < server.goodbyes < server.requests / 2
+    assert server.goodbyes <= server.connections < server.requests / 2
 
 
-async def test_slow_answers_do_not_slow_the_users_down_and_time_out_as_errors(server: Counting) -> None:
-    server.delay = 30
+async def test_slow_answers_time_out_as_errors(server: Counting) -> None:
+    server.delay = 600
     async with running(server.url, rate=50, timeout=0.3) as load:
-        (second, *_) = await eventually(whole_seconds(load), "a second")
-    assert 10 <= second["sent"] <= 90
-    assert second["errors"] == second["requests"] == second["errorKinds"]["timeout"] > 0
-    assert second["p50"] >= 300
+        await eventually(with_requests(load), "a second with errors")
+        await all_answered(load)
+        seconds = await eventually(told(load), "all of them told")
+        sent = load.status()["totals"]["sent"]
+    assert sum(second["errors"] for second in seconds) == sum(second["errorKinds"].get("timeout", 0) for second in seconds) == sent > 0
+    assert all(second["p50"] is None or second["p50"] >= 300 for second in seconds)
 
 
-async def test_what_is_under_way_is_bounded(server: Counting) -> None:
-    server.delay = 30
-    async with running(server.url, rate=100, timeout=20, max_in_flight=10) as load:
-        (second, *_) = await eventually(whole_seconds(load), "a second")
+def told(load: Load) -> Callable[[], Awaitable[list[Json]]]:
+    """All seconds, when every request is in one of them."""
+
+    async def look() -> list[Json]:
+        found = load.seconds()
+        return found if sum(second["requests"] for second in found) == load.status()["totals"]["sent"] else []
+
+    return look
+
+
+async def test_users_begin_while_nobody_is_answered_and_what_is_under_way_is_bounded(server: Counting) -> None:
+    server.delay = 600
+    async with running(server.url, rate=100, timeout=600, max_in_flight=10) as load:
+
+        async def over() -> list[Json]:
+            return [second for second in load.seconds() if second["errors"]]
+
+        (second, *_) = await eventually(over, "a second with one too many")
     assert second["inFlight"] == 10 >= server.requests
     assert second["errorKinds"].keys() == {"overload"}
 
 
 async def test_bad_answers_and_refused_connections_are_errors(server: Counting) -> None:
     server.status = 503
-    async with running(server.url, rate=50) as load:
-        (second, *_) = await eventually(whole_seconds(load), "a second")
+    async with running(server.url, rate=50, timeout=60) as load:
+        (second, *_) = await eventually(with_requests(load), "a second with answers")
     assert second["errors"] == second["errorKinds"]["http-503"] == second["requests"] > 0
-    async with running("http://127.0.0.1:9/", rate=50) as load:
-        (second, *_) = await eventually(whole_seconds(load), "a second")
+    async with running("http://127.0.0.1:9/", rate=50, timeout=60) as load:
+        (second, *_) = await eventually(with_requests(load), "a second with errors")
     assert second["errors"] == second["errorKinds"]["connection"] > 0
     assert second["p95"] is None  # nobody waited for an answer
+
+
+def with_requests(load: Load) -> Callable[[], Awaitable[list[Json]]]:
+    """Seconds in which a request ended."""
+
+    async def look() -> list[Json]:
+        return [second for second in load.seconds() if second["requests"]]
+
+    return look
 
 
 async def test_it_ends_by_itself(server: Counting) -> None:
@@ -130,7 +181,26 @@ async def test_it_ends_by_itself(server: Counting) -> None:
             return load.rate == 0
 
         await eventually(idle, "the limit of time")
-        assert server.requests <= 60
+        assert server.requests <= 60  # 0.2 s, and at most a quarter of a second that is made up for
+
+
+@pytest.mark.parametrize(
+    ("asked", "due"),
+    [
+        ([0.01] * 100, 100),
+        ([0.004] * 250, 100),  # parts of a request add up
+        ([0.003, 0.2, 0.107, 0.19] * 2, 100),  # however unevenly one asks
+        ([5.0], 25),  # a stall is not made up for
+        ([0.25, 0.0, 5.0, 0.25], 75),
+    ],
+)
+def test_the_rate_is_kept(asked: list[float], due: int) -> None:
+    now = 1000.0
+    pace, begun = Pace(now), 0
+    for seconds in asked:
+        now += seconds
+        begun += pace.due(now, 100)
+    assert due - 1 <= begun <= due  # the last may be due a rounding error later
 
 
 async def test_as_a_part_its_rate_is_set_and_its_seconds_are_read(server: Counting, tmp_path: Path) -> None:
