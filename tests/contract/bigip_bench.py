@@ -107,7 +107,7 @@ class Bigip:
         return await eventually(seen, f"{name} {wanted}")
 
 
-async def eventually(look: Callable[[], Awaitable[Any]], what: str, deadline: float = 10.0) -> Any:
+async def eventually(look: Callable[[], Awaitable[Any]], what: str, deadline: float = 60.0) -> Any:
     """The first true answer of `look`."""
     end = time.monotonic() + deadline
     while True:
@@ -142,12 +142,12 @@ async def bench(folder: Path, **config: Any) -> AsyncIterator[Bigip]:
         **config,
     }
     task = asyncio.create_task(main(whole, serving))
-    await asyncio.wait({task, serving.record}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+    await asyncio.wait({task, serving.record}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
     if task.done():
         await task
     ca = authority.write(folder / "ca.pem")
     tls = aiohttp.TCPConnector(ssl=_trusting(ca))
-    async with aiohttp.ClientSession(connector=tls, timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with aiohttp.ClientSession(connector=tls, timeout=aiohttp.ClientTimeout(total=60)) as session:
         try:
             yield Bigip(await serving.record, authority, ca, session)
         finally:

@@ -32,7 +32,7 @@ async def server() -> AsyncIterator[Backend]:
 @pytest.fixture
 async def bigip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Backend) -> AsyncIterator[Bigip]:
     config = {
-        "monitors": [{"name": "http_web", "path": "/healthz", "interval": 0.1, "timeout": 0.4}],
+        "monitors": [{"name": "http_web", "path": "/healthz", "interval": 0.1, "timeout": 31}],
         "pools": [{"name": "web", "monitor": "http_web", "members": ["127.0.0.21:9"]}],
         "virtualServers": [{"name": "vs-web", "destination": "192.0.2.10:443", "pool": "web"}],
     }

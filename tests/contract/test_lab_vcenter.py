@@ -158,7 +158,7 @@ def listed(vcenter: VCenter, name: str) -> Json | None:
 
 
 def test_one_that_is_still_being_cloned_cannot_be_destroyed(lab_vcenter: VCenter, si: Any) -> None:
-    put_faults(lab_vcenter, {"taskSeconds": {"PowerOnVM_Task": 0.3}})
+    put_faults(lab_vcenter, {"taskSeconds": {"PowerOnVM_Task": 2}})
     task = clone(si, "unfinished")
     until(lambda: found(si, f"{FOLDER}/unfinished") is not None)
     with pytest.raises(vim.fault.TaskInProgress) as refusal:

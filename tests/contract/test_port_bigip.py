@@ -93,7 +93,7 @@ async def lab_world(folder: Path) -> AsyncIterator[World]:
         old, port = int(people.name.rpartition(":")[2]), int(new.name.rpartition(":")[2])
         config = {
             "partitions": ["Common", "acme"],
-            "monitors": [{"name": "http_web", "path": "/healthz", "interval": 0.05, "timeout": 1}],
+            "monitors": [{"name": "http_web", "path": "/healthz", "interval": 0.05, "timeout": 31}],
             "pools": [
                 {"name": "web", "monitor": "http_web", "members": [people.name]},
                 {"name": "plain", "members": [people.name]},

@@ -173,21 +173,23 @@ async def test_a_name_is_taken_once(world: World) -> None:
 
 
 async def test_two_orders_of_one_name_make_one_vm(world: World) -> None:
-    await world.slow({"clone": 0.2})
+    await world.hold("clone")
     keys = [await world.vsphere.clone(await world.order("web-e")) for _ in range(2)]
+    await world.let_go()
     ended = [await world.over(key) for key in keys]
     assert sorted((task.state, task.fault) for task in ended) == [("error", "DuplicateName"), ("success", None)]
     assert await world.names() == ["web-e"]
 
 
 async def test_a_clone_on_its_way_is_seen_as_its_task_alone(world: World) -> None:
-    await world.slow({"clone": 0.5})
+    await world.hold("clone")
     order = await world.order("web-f")
     key = await world.vsphere.clone(order)
     running = await world.vsphere.task(key)
     assert (running.key, running.state, running.result) == (key, "running", None)
     assert [task.key for task in await world.vsphere.clones_in_flight(order.template_mo_ref)] == [key]
     assert await world.vsphere.find_vm(FOLDER, "web-f") is None
+    await world.let_go()
     over = await world.over(key)
     assert over.state == "success"
     found = await world.vsphere.find_vm(FOLDER, "web-f")

@@ -67,7 +67,7 @@ async def test_an_answer_that_never_comes_is_to_be_tried_again(world: World, vce
     assert await world.vsphere.find_vm(PEOPLE_FOLDER, PEOPLE) is not None
 
 
-@pytest.mark.parametrize("limits", [{"timeout": 0.3, "deadline": 30.0}, {"timeout": 30.0, "deadline": 0.3}], ids=["socket", "call"])
+@pytest.mark.parametrize("limits", [{"timeout": 1.5, "deadline": 60.0}, {"timeout": 60.0, "deadline": 1.5}], ids=["socket", "call"])
 async def test_a_hang_ends_at_the_limit(lab_vcenter: VCenter, vcenter_control: FaultControl, limits: dict[str, float]) -> None:
     async with client_of(lab_vcenter, **limits) as client:
         await client.about()
@@ -76,7 +76,7 @@ async def test_a_hang_ends_at_the_limit(lab_vcenter: VCenter, vcenter_control: F
         error = await refused(client.find_vm(PEOPLE_FOLDER, PEOPLE))
         assert type(error) is Retryable
         assert error.reason == "Timeout"
-        assert 0.25 < asyncio.get_running_loop().time() - began < 10
+        assert 1.4 < asyncio.get_running_loop().time() - began < 30
         await vcenter_control.put_faults({})
         assert await client.find_vm(PEOPLE_FOLDER, PEOPLE) is not None
 
@@ -86,7 +86,7 @@ async def test_one_who_is_cancelled_waits_for_the_request_and_sends_no_other(lab
     async with client_of(lab_vcenter, effects) as client:
         wanted = order("web-u", (await client.template(TEMPLATE)).mo_ref)
         reads = await vcenter_control.calls("RetrievePropertiesEx")
-        await vcenter_control.rule("FindChild", "delay", seconds=0.5)  # the second of the many requests before the order
+        await vcenter_control.rule("FindChild", "delay", seconds=2)  # the second of the many requests before the order
         task = asyncio.create_task(client.clone(wanted))
         await eventually(lambda: _hit(vcenter_control))
         task.cancel()
@@ -102,7 +102,7 @@ async def test_one_who_is_cancelled_waits_for_the_request_and_sends_no_other(lab
 async def test_a_write_that_is_cancelled_is_over_when_its_caller_goes(lab_vcenter: VCenter, vcenter_control: FaultControl) -> None:
     async with client_of(lab_vcenter) as client:
         wanted = order("web-v", (await client.template(TEMPLATE)).mo_ref)
-        await vcenter_control.rule("CloneVM_Task", "delay", seconds=0.5)
+        await vcenter_control.rule("CloneVM_Task", "delay", seconds=2)
         task = asyncio.create_task(client.clone(wanted))
         await eventually(lambda: _hit(vcenter_control))
         task.cancel()
@@ -113,7 +113,7 @@ async def test_a_write_that_is_cancelled_is_over_when_its_caller_goes(lab_vcente
 
 
 async def test_one_who_waits_in_the_queue_past_his_time_never_acts(lab_vcenter: VCenter, vcenter_control: FaultControl) -> None:
-    async with client_of(lab_vcenter, threads=1, deadline=0.4, timeout=30.0) as client:
+    async with client_of(lab_vcenter, threads=1, deadline=2.0, timeout=30.0) as client:
         await client.about()
         await vcenter_control.rule("FindChild", "hang", count=1)
         before = await vcenter_control.calls("FindByInventoryPath")
@@ -252,7 +252,7 @@ async def test_a_folder_that_may_not_be_made(world: World, vcenter_control: Faul
 
 
 async def test_a_folder_that_several_make_at_once_is_made(world: World, vcenter_control: FaultControl) -> None:
-    await vcenter_control.rule("CreateFolder", "delay", seconds=0.1)  # so that all have looked before
+    await vcenter_control.rule("CreateFolder", "delay", seconds=0.5)  # so that all have looked before
     await asyncio.gather(*(world.vsphere.ensure_folder("/DC0/vm/port-suite") for _ in range(4)))
     assert await vcenter_control.hits() > 1
     assert await world.vsphere.find_vm("/DC0/vm/port-suite", "none") is None

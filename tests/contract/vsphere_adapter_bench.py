@@ -39,6 +39,9 @@ class World:
     """Seconds that tasks take (clone, power-on, power-off, destroy)."""
     fail_task: Callable[[str, str, str], Awaitable[None]]
     """The next tasks of this kind end with this fault and message."""
+    hold: Callable[[str], Awaitable[None]]
+    """Tasks of this kind that begin from now on run until `let_go`."""
+    let_go: Callable[[], Awaitable[None]]
     names: Callable[[], Awaitable[list[str]]]
     """The VMs in FOLDER, as nobody's client sees them."""
     placed: Callable[[str], Awaitable[dict[str, Any]]]
@@ -75,7 +78,7 @@ def order(name: str, template: str, **changes: Any) -> CloneOrder:
     return CloneOrder(**{**wanted, **changes})
 
 
-async def eventually(look: Callable[[], Awaitable[T | None]], seconds: float = 20.0) -> T:
+async def eventually(look: Callable[[], Awaitable[T | None]], seconds: float = 60.0) -> T:
     """What `look` answers as soon as it is true."""
     async with asyncio.timeout(seconds):
         while not (found := await look()):  # noqa: ASYNC110 - it is a server that is asked
@@ -116,6 +119,14 @@ async def lab_world(vcenter: VCenter, **options: Any) -> AsyncIterator[World]:
             faults["tasks"] = [{"method": METHODS[kind], "effect": "fault", "fault": fault, "message": message}]
             await control.put_faults(faults)
 
+        async def hold(kind: str) -> None:
+            faults["tasks"] = [{"method": METHODS[kind], "effect": "hang"}]
+            await control.put_faults(faults)
+
+        async def let_go() -> None:
+            del faults["tasks"]
+            await control.put_faults(faults)
+
         async def names() -> list[str]:
             _, vms = await control.vms()
             return sorted(vm["name"] for vm in vms if vm["folder"] == FOLDER)
@@ -126,7 +137,7 @@ async def lab_world(vcenter: VCenter, **options: Any) -> AsyncIterator[World]:
                 return {"portGroup": vm.network[0].name, "datastore": vm.datastore[0].name, "pool": vm.resourcePool.name}
 
         try:
-            yield World(client, effects, slow, fail_task, names, placed)
+            yield World(client, effects, slow, fail_task, hold, let_go, names, placed)
         finally:
             await control.put_faults({})
             clear(vcenter)
@@ -160,6 +171,12 @@ async def fake_world(_: VCenter | None = None) -> AsyncIterator[World]:
     async def fail_task(kind: str, fault: str, message: str) -> None:
         fake.fail_task(kind, fault, message)
 
+    async def hold(kind: str) -> None:
+        fake.task_seconds[kind] = 3600
+
+    async def let_go() -> None:
+        fake.end_tasks()
+
     async def names() -> list[str]:
         await fake.about()
         return sorted(vm.name for vm in fake.vms.values() if vm.folder == FOLDER)
@@ -170,7 +187,7 @@ async def fake_world(_: VCenter | None = None) -> AsyncIterator[World]:
         pool = (wanted.resource_pool or "Resources").rpartition("/")[2]
         return {"portGroup": wanted.port_group, "datastore": wanted.datastore or "datastore1", "pool": pool}
 
-    yield World(fake, effects, slow, fail_task, names, placed)
+    yield World(fake, effects, slow, fail_task, hold, let_go, names, placed)
 
 
 class FaultControl(Control):

@@ -65,12 +65,12 @@ def power_state(vm: Any) -> str:
     return str(collector.RetrievePropertiesEx([spec], query.RetrieveOptions()).objects[0].propSet[0].val)
 
 
-def ended(task: Any, seconds: float = 20) -> Any:
+def ended(task: Any, seconds: float = 60) -> Any:
     until(lambda: task.info.state in ("success", "error"), seconds)
     return task.info
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not in time"

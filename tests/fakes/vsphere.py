@@ -116,6 +116,10 @@ class FakeVSphere:
         self._failures.clear()
         self._tasks.faults.clear()
 
+    def end_tasks(self) -> None:
+        """Let those that run be over, and those that begin later take no time."""
+        self._tasks.end()
+
     def forget_tasks(self) -> None:
         """As a vCenter does after a while, or a restart: tasks that are over are not known any more."""
         self._advance()

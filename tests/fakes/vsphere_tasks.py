@@ -58,6 +58,12 @@ class FakeTasks:
                 task.fault = (fault.name, fault.message)
             task.state = "error" if task.fault is not None else "success"
 
+    def end(self) -> None:
+        """The time of all is over now; and of those that begin later at once."""
+        self.seconds.clear()
+        for task in self._tasks.values():
+            task.ends_at = min(task.ends_at, asyncio.get_running_loop().time())
+
     def left(self, key: str) -> float:
         """Seconds until it is over."""
         return max(0.0, self._tasks[key].ends_at - asyncio.get_running_loop().time())
