@@ -37,7 +37,6 @@ class OperatorProcess:
             "VMSCALER_HEALTH_PORT": str(self.health_port),
             "VMSCALER_RESYNC_SECONDS": "5",
             "VMSCALER_POLL_SECONDS": "0.5",
-            "VMSCALER_LEASE_SECONDS": "3",
             "VMSCALER_LOG_LEVEL": "info",
         }
         self._process: asyncio.subprocess.Process | None = None
