@@ -94,7 +94,7 @@ def queue_job(lab: Lab, name: str, quiet: int) -> None:
 
 def before_06(lab: Lab) -> None:
     lab.clean()
-    queue_job(lab, "q-a", 1)
+    queue_job(lab, "q-a", 3)
 
 
 def state_of(recorded_id: str, state: str) -> Callable[[Lab], None]:

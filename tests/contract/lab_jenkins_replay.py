@@ -124,7 +124,7 @@ class Lab:
     def call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
         """A request beside the recorded ones; raises if it is refused."""
         url = self.url + path.lstrip("/")
-        answer = self.api.request(method, url, auth=ADMIN, allow_redirects=False, timeout=30, **kwargs)
+        answer = self.api.request(method, url, auth=ADMIN, allow_redirects=False, timeout=60, **kwargs)
         answer.raise_for_status()
         return answer
 
@@ -156,7 +156,7 @@ class Lab:
         temporary.write_text(str(number))
         temporary.replace(self.gates / "open")
 
-    def until(self, what: str, holds: Callable[[], bool], deadline: float = 30.0) -> None:
+    def until(self, what: str, holds: Callable[[], bool], deadline: float = 90.0) -> None:
         """Poll until it holds; fails with `what` at the deadline (seconds)."""
         end = time.monotonic() + deadline
         while not holds():
@@ -180,7 +180,7 @@ class Lab:
 
     def console(self, path: str) -> str:
         """A build's console; empty while there is no such build."""
-        answer = self.api.get(f"{self.url}{path}/consoleText", auth=ADMIN, timeout=30)
+        answer = self.api.get(f"{self.url}{path}/consoleText", auth=ADMIN, timeout=60)
         return answer.content.decode() if answer.ok else ""
 
     def console_has(self, path: str, text: str) -> None:

@@ -1,9 +1,10 @@
 """Pipelines in the lab's Jenkins: the trials of ../shared/recordings/jenkins/12.
 
-12's pipelines run all at once. Sleeps of the pipelines and Jenkins' own waits (20 s until a process is given up, 60 s of grace after a time limit, 5 s
+12's pipelines run all at once, but for those that have a time limit: they run before, that what has to happen within it has a machine to itself.
+Sleeps of the pipelines and Jenkins' own waits (20 s until a process is given up, 60 s of grace after a time limit, 5 s
 until TERM is sent again, 15 s until the forced end is offered) are all a twentieth as long; the time limits
-that stand in the pipelines are theirs (and the sleeps of e5-timeout3 and
-e5-ign, which outlast them); the 20 s are 3 s, since this machine may be busy.
+that stand in the pipelines are theirs (and the sleeps that outlast such a limit, or are ended by hand); the 20 s and the 60 s are 5 s, since
+this machine may be busy.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ _EVIL = {
 }
 _EVIL["e5-O #1"] = _EVIL["e4b #7"]
 _OFFER = "Click here to forcibly terminate running steps\n"
+# Their pipelines have `timeout`.
+LIMITED = ("e5-L", "e5-M", "e5-timeout", "e5-timeout2", "e5-timeout3")
 _STOPPED_AFTER = {
     "e5-N": "+ sleep 4734",
     "e5-P": "+ sleep 4733",
@@ -74,7 +77,7 @@ _STOPPED_AFTER = {
 @pytest.fixture
 async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     gates = tmp_path / "gates"
-    tools = write_sleep(tmp_path / "tools", gates, ["autoscale-acme-web"], 0.05, unscaled=("e5-timeout3", "e5-ign"))
+    tools = write_sleep(tmp_path / "tools", gates, ["autoscale-acme-web"], 0.05, unscaled=("e5-L", "e5-timeout3", "e5-ign", "e5-stop2"))
     config = {
         "home": str(tmp_path / "home"),
         "users": [{"user": "admin", "password": "sample-password", "token": ADMIN[1]}],
@@ -82,9 +85,9 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
         "queue_scan": 0.2,
         "build_start": 0,
         "stop_again": 0.25,
-        "stop_wait": 3,
+        "stop_wait": 5,
         "offer_force": 2,
-        "timeout_grace": 3,
+        "timeout_grace": 5,
         "path": [str(tools)],
         "path_map": {"/var/jenkins_home": str(tmp_path / "vjh")},
     }
@@ -138,10 +141,17 @@ def run_trials(lab: Lab) -> list[tuple[str, str]]:
     lab.credential("m-short", "ab")
     lab.credential("m-multi", "line-one-secret\nline-two-secret")
     lab.credential("m-dollar", "pa$$w-${JOB_NAME}-$status-\\-$1-x")
+    found: list[tuple[str, str]] = []
+    for limited in (True, False):
+        wave = [trial for trial in trials() if trial["name"] not in ELSEWHERE and (trial["name"].split()[0] in LIMITED) is limited]
+        assert all(("timeout(" in trial["pipeline"]) is limited for trial in wave)
+        found += run_wave(lab, wave)
+    return found
+
+
+def run_wave(lab: Lab, wave: list[dict[str, Any]]) -> list[tuple[str, str]]:
     running = []
-    for trial in trials():
-        if trial["name"] in ELSEWHERE:
-            continue
+    for trial in wave:
         name = trial["name"].split()[0]
         name = f"{name}-{trial['build']['number']}" if name == "e4b" else name
         if name.startswith("e4b"):

@@ -21,12 +21,15 @@ import secrets
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from lab.process import die_with_parent
 
 _POLL_S = 0.04
+_SEES_S = 0.5
+_KILL_S = 30.0  # the controller waits a little longer
 _LINE_LIMIT = 1 << 27
 _PR_SET_CHILD_SUBREAPER = 36
 _wrappers: set[int] = set()
@@ -193,15 +196,23 @@ def family(cookie: str) -> list[int]:
 
 
 async def _term_tree(pid: int, patience: float) -> None:
-    for child in _children().get(pid, []):
+    children = _children().get(pid, [])
+    for child in children:
         await _term_tree(child, patience)
+    if children and not any(map(_exists, children)):
+        await _gone(pid, _SEES_S)  # a shell whose command was ended is on its way out: a TERM now would run its trap
     if not _lives(pid):
         return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
+    await _gone(pid, patience)
+
+
+async def _gone(pid: int, patience: float) -> None:
+    """Wait until the process has ended and its parent has seen it, for `patience` seconds at most."""
     deadline, pause = asyncio.get_running_loop().time() + patience, 0.01
     while asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(pause)  # first of all: the parent shell has to see its child's end before it gets TERM itself
+        await asyncio.sleep(pause)
         reap_orphans()
         if not _exists(pid):
             return
@@ -217,8 +228,9 @@ def reap_orphans() -> None:
 
 
 def kill_all() -> None:
-    """KILL everything that descends from here."""
-    for _ in range(20):
+    """KILL everything that descends from here, and wait until it is dead: on a busy machine that takes a while."""
+    deadline = time.monotonic() + _KILL_S
+    while time.monotonic() < deadline:
         tree, queue, doomed = _children(), [os.getpid()], []
         while queue:
             below = tree.get(queue.pop(), [])
@@ -231,6 +243,7 @@ def kill_all() -> None:
                 os.kill(pid, signal.SIGKILL)
             with contextlib.suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)
 
 
 async def main() -> None:

@@ -66,7 +66,7 @@ class AgentLink:
         assert self._process is not None and self._process.stdin is not None and self._reader is not None
         self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), 10)
+            await asyncio.wait_for(self._process.wait(), 35)
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
