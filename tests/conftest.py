@@ -8,12 +8,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 import pytest
 import pytest_asyncio
 import structlog
+from hypothesis import HealthCheck, settings
 from tests import groups
 
 from lab import controlplane, vcenter
 from lab.controlplane import ControlPlane
 from lab.gobuild import build
 from lab.programs import monitoring_programs
+
+# An example may take as long as a busy machine makes it. The same examples each time, so that a run says something of what was changed;
+# `pytest --hypothesis-profile=explore tests/unit` looks for others.
+SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("explore", max_examples=1000, **SLOW)
+settings.register_profile("same", derandomize=True, **SLOW)
+settings.load_profile("same")
 
 
 def pytest_configure() -> None:
