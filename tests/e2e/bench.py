@@ -50,7 +50,7 @@ class Bench:
         self.original: dict[str, bytes] = {}
         """What people wrote, before the operator came: file -> bytes."""
 
-    async def until(self, what: str, look: Callable[[], Awaitable[Any]], deadline: float = 40.0) -> Any:
+    async def until(self, what: str, look: Callable[[], Awaitable[Any]], deadline: float = 150.0) -> Any:
         """The first truthy answer of `look`. Fails with `what`, the last answer and the operator's log after `deadline` seconds."""
         end = asyncio.get_running_loop().time() + deadline
         last: Any = None
@@ -105,7 +105,7 @@ class Bench:
             spec[key] = {k: v for k, v in {**old, **value}.items() if v is not None} if isinstance(old, dict) else value
         await self.dc.cluster.apply_objects(document)
 
-    async def ready(self, policy: str, deadline: float = 60.0) -> None:
+    async def ready(self, policy: str) -> None:
         """Wait until the policy is Ready."""
 
         seen: list[Json] = []
@@ -116,7 +116,7 @@ class Bench:
             return condition is not None and condition["status"] == "True"
 
         try:
-            await self.until(f"policy {policy} Ready", look, deadline)
+            await self.until(f"policy {policy} Ready", look)
         except AssertionError as error:
             raise AssertionError(f"{seen}: {error}") from None
 
@@ -148,7 +148,7 @@ class Bench:
         found = [e for e in await self.list("soe") if e["spec"]["policyRef"]["name"] == policy]
         return sorted(found, key=lambda e: int(e["spec"]["sequence"]))
 
-    async def event_over(self, policy: str, number: int = 1, deadline: float = 60.0) -> Json:
+    async def event_over(self, policy: str, number: int = 1, deadline: float = 240.0) -> Json:
         """The policy's event of this number (from 1), once it is over."""
 
         async def look() -> Json | None:
@@ -191,7 +191,7 @@ class Bench:
             found = await self.get("asp", policy)
             return bool(found) and "active" not in (found or {})["status"].get("claim", {})
 
-        await self.until(f"the claim of {policy} cleared", free, 10)
+        await self.until(f"the claim of {policy} cleared", free)
 
     async def hosts_file(self, name: str) -> bytes:
         """prometheus.yml or alertmanager.yml as it is on the monitoring host."""

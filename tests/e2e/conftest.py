@@ -18,11 +18,11 @@ from lab.datacentre import DataCentre
 async def bench(tmp_path_factory: pytest.TempPathFactory, control_plane: ControlPlane) -> AsyncIterator[Bench]:
     """A Site that is Ready; no policy yet."""
     folder: Path = tmp_path_factory.mktemp("dc")
-    dc = DataCentre(folder, cluster=control_plane, boot_seconds=1.0)
+    dc = DataCentre(folder, cluster=control_plane, boot_seconds=1.0, capacity=20)
     try:
         await dc.start()
         await dc.start_operator()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as http:
             bench = Bench(dc, http)
             bench.original = {name: await bench.hosts_file(name) for name in ("prometheus", "alertmanager")}
             await dc.apply_site()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.e2e.bench import Bench
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 
 async def hook_token(bench: Bench, policy: str) -> str:
@@ -86,7 +86,7 @@ async def refused(bench: Bench, policy: str, reason: str, *, events: int) -> Non
 
 
 async def test_what_makes_no_second_vm(bench: Bench) -> None:
-    await bench.policy("c-one", 107, 108, scaling={"maxInstances": 10, "cooldownPeriod": "60s"}, timeouts={"boot": "60s"})
+    await bench.policy("c-one", 107, 108, scaling={"maxInstances": 10, "cooldownPeriod": "1h"}, timeouts={"boot": "10m"})
     await bench.policy("c-off", 109, 109, mode="Observe")
     await bench.ready("c-one")
     await bench.ready("c-off")
@@ -125,4 +125,4 @@ async def test_what_makes_no_second_vm(bench: Bench) -> None:
     for policy in ("c-one", "c-off"):
         await bench.alert(policy, firing=False)
         await bench.dc.cluster.kubectl("delete", "asp", policy, "-n", "acme", "--wait=false")
-    await bench.dc.cluster.kubectl("delete", "vmi", event["spec"]["instances"][0], "-n", "acme", "--timeout=60s")
+    await bench.dc.cluster.kubectl("delete", "vmi", event["spec"]["instances"][0], "-n", "acme", "--timeout=180s")

@@ -17,7 +17,7 @@ from lab import resources
 from lab.pki import Authority
 from lab.process import Json
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 NEIGHBOUR = "initech"
 BARE_POOL = "/Common/pool-bare"
@@ -53,7 +53,7 @@ async def mended(bench: Bench, name: str, namespace: str = "acme") -> None:
 
 async def gone(bench: Bench, *policies: str, namespace: str = "acme") -> None:
     """Delete the policies, with all that is wired for them."""
-    await bench.dc.cluster.kubectl("delete", "asp", *policies, "-n", namespace, "--ignore-not-found", "--timeout=60s")
+    await bench.dc.cluster.kubectl("delete", "asp", *policies, "-n", namespace, "--ignore-not-found", "--timeout=180s")
 
 
 def site_of(bench: Bench) -> Json:
@@ -165,11 +165,11 @@ async def test_systems_that_are_down_or_show_another_identity(bench: Bench) -> N
             dc.faults("jenkins", {"down": True}),
             dc.faults("monitoring", {"sshd": "hostKeyChanged"}),
         )
-        before = await _talked(bench)
-        await bench.policy("h-new", 117, 117)
         where = ("site", "default")
         await says(bench, *where, "VCenterReady", "Unknown", "CertificateNotTrusted", "spec.vcenter.caBundle")
         await says(bench, *where, "BigIpReady", "Unknown", "CertificateNotTrusted", "spec.bigip.caBundle")
+        before = await _talked(bench)  # what was on its way when the certificates changed is over
+        await bench.policy("h-new", 117, 117)
         await says(bench, *where, "JenkinsReady", "Unknown", "Unreachable", "cannot be reached")
         await says(bench, *where, "MonitoringHostsReady", "Unknown", "HostKeyChanged", "ssh-keyscan")
         await says(bench, *where, "PrometheusReady", "True", "LoggedIn")

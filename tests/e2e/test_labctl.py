@@ -38,7 +38,7 @@ async def labctl(*args: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    text = (await asyncio.wait_for(process.communicate(), 90))[0].decode()
+    text = (await asyncio.wait_for(process.communicate(), 240))[0].decode()
     return process.returncode or 0, text
 
 
@@ -58,7 +58,7 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
             start_new_session=True,
         )
     try:
-        end = asyncio.get_running_loop().time() + 100
+        end = asyncio.get_running_loop().time() + 240
         while "ready" not in log.read_text().splitlines():
             assert process.returncode is None, log.read_text()
             assert asyncio.get_running_loop().time() < end, log.read_text()
@@ -67,7 +67,7 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
     finally:
         if process.returncode is None:
             process.terminate()
-        await asyncio.wait_for(process.wait(), 60)
+        await asyncio.wait_for(process.wait(), 120)
 
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.lab]
@@ -135,7 +135,7 @@ async def test_stop_leaves_nothing_running(home: Home) -> None:
     children = psutil.Process(pids[0]).children(recursive=True)
     code, text = await labctl("stop", "--folder", str(home.folder))
     assert (code, text) == (0, "stopped\n")
-    gone, alive = psutil.wait_procs(children, timeout=10)
+    gone, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
     assert {process.pid for process in gone} >= set(pids[1:])
     code, text = await labctl("status", "--folder", str(home.folder))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.e2e.bench import Bench
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 SHOWN = "site,vmt,asp,vmi,ipl,soe"
 
@@ -16,8 +16,8 @@ SHOWN = "site,vmt,asp,vmi,ipl,soe"
 async def test_load_makes_a_vm_and_the_alert_resolves(bench: Bench) -> None:
     await bench.dc.apply_policy()
     await bench.ready("web")
-    await bench.dc.rate(105)
-    event = await bench.event_over("web", deadline=90)
+    await bench.dc.rate(42)  # of 40 that two VMs serve; three serve 60
+    event = await bench.event_over("web")
     assert event["status"]["phase"] == "Succeeded", event["status"]
     assert event["spec"]["cause"]["alert"] == "VmscalerHighCpu"
     assert float(event["spec"]["cause"]["value"]) > 80
@@ -43,15 +43,15 @@ async def test_load_makes_a_vm_and_the_alert_resolves(bench: Bench) -> None:
         async with bench.http.get(f"{url}/api/v2/alerts", params={"filter": 'vmscaler_policy="acme/web"'}) as answer:
             return not await answer.json()
 
-    await bench.until("the alert resolves", resolved, 60)
-    await bench.until("Prometheus scrapes the new VM under the service's job", lambda: _scraped(bench), 30)
+    await bench.until("the alert resolves", resolved)
+    await bench.until("Prometheus scrapes the new VM under the service's job", lambda: _scraped(bench))
     await bench.dc.rate(0)
     assert len(await bench.events("web")) == 1
     await _columns_fit(bench)
     await _nothing_of_peoples_files_changed(bench)
     # Its range is the whole network's: younger policies of other tests would overlap it.
-    await bench.dc.cluster.kubectl("delete", "asp", "web", "-n", "acme", "--timeout=60s")
-    await bench.dc.cluster.kubectl("delete", "vmi", instance, "-n", "acme", "--timeout=60s")
+    await bench.dc.cluster.kubectl("delete", "asp", "web", "-n", "acme", "--timeout=180s")
+    await bench.dc.cluster.kubectl("delete", "vmi", instance, "-n", "acme", "--timeout=180s")
 
 
 async def _scraped(bench: Bench) -> Any:
