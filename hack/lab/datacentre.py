@@ -220,7 +220,7 @@ class DataCentre:
     async def _apply_base(self) -> None:
         cluster = self.cluster
         await cluster.apply(ROOT / "crds")
-        await cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        await cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=90s", timeout=120)
         await cluster.apply(ROOT / "deploy" / "namespace.yaml", ROOT / "deploy" / "samples" / "namespace.yaml")
         await cluster.apply(ROOT / "deploy" / "rbac.yaml", ROOT / "deploy" / "tenant-roles.yaml")
         await cluster.apply_objects(*resources.secrets(self._ran()))

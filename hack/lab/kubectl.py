@@ -39,7 +39,7 @@ def kubectl_env(kubeconfig: Path) -> dict[str, str]:
     return env | {"KUBECONFIG": str(kubeconfig), "KUBERC": "off", "KUBECACHEDIR": cache}
 
 
-async def kubectl(kubeconfig: Path, *args: str, stdin: str | bytes | None = None, timeout: float = 60.0) -> str:
+async def kubectl(kubeconfig: Path, *args: str, stdin: str | bytes | None = None, timeout: float = 200.0) -> str:
     """Run kubectl against the cluster of `kubeconfig` and return its stdout.
 
     Raises KubectlError (with its stderr), TimeoutError after `timeout` seconds, and FileNotFoundError when `kubeconfig`

@@ -87,7 +87,7 @@ class Part:
         folder: Path,
         argv: Sequence[str] | None = None,
         env: dict[str, str] | None = None,
-        deadline: float = 60.0,
+        deadline: float = 120.0,
     ) -> None:
         """`argv` replaces `python -m lab.<name>` (for the Go parts); `--config FILE` is appended. `deadline` is in seconds."""
         self.name = name

@@ -46,7 +46,7 @@ class Monitoring:
         except aiohttp.ClientError:
             return None
 
-    async def status_of(self, method: str, url: str, seconds: float = 10) -> int | str:
+    async def status_of(self, method: str, url: str, seconds: float = 60) -> int | str:
         """The status of an answer, or "refused" or "hangs" (no answer in `seconds`)."""
         try:
             async with self.session.request(method, url, timeout=aiohttp.ClientTimeout(total=seconds)) as answer:
@@ -106,7 +106,7 @@ async def log_in(ssh: Json, host_key: str | None = None, **options: Any) -> Asyn
         "known_hosts": asyncssh.import_known_hosts(pin),
         "config": None,
         "agent_path": None,
-        "login_timeout": 30,
+        "login_timeout": 60,
     }
     async with asyncssh.connect(ssh["host"], ssh["port"], **{**settings, **options}) as connection:
         yield connection
@@ -117,12 +117,12 @@ async def monitoring_bench(folder: Path, **config: Any) -> AsyncIterator[Monitor
     """A host of one's own in `folder`."""
     async with (
         Part("monitoring", {"folder": str(folder), "vms": list(VMS), **config}, folder=folder, deadline=300) as part,
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
     ):
         yield Monitoring(part.record, folder, session)
 
 
-async def eventually(look: Callable[[], Awaitable[Any]], what: str, deadline: float = 30.0) -> Any:
+async def eventually(look: Callable[[], Awaitable[Any]], what: str, deadline: float = 90.0) -> Any:
     """What `look` gives as soon as it is true. Fails with `what` and the last look."""
     last: object = None
     try:

@@ -72,7 +72,7 @@ class Process:
             await self.settled()
 
 
-async def until(condition: Callable[[], bool], deadline: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], deadline: float = 60.0) -> None:
     async with asyncio.timeout(deadline):
         while not condition():  # noqa: ASYNC110 - the condition is the product's state, which rings no bell
             await asyncio.sleep(0.005)

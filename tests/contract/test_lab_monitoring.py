@@ -185,7 +185,7 @@ async def test_nothing_is_left_when_it_ends(tmp_path: Path) -> None:
             await held.create_process("sleep 300")
             _, status = await host.control("GET", "/status")
             left = children(status)
-            assert len(left) == 4  # the three, and the session below sshd
+            assert len(left) >= 4  # the three, and the session below sshd; that of its own first log-in may be there yet
             await host.faults(prometheus="hangs")
         await eventually(lambda: gone(left), "no child is left, though the client did not hang up")
 

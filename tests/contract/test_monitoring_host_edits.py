@@ -140,7 +140,7 @@ async def test_a_lock_goes_with_its_connection(monitoring_host: Monitoring) -> N
             await waiter.run(["true"])
             assert not entered.is_set()
             await holder.close()
-            await asyncio.wait_for(waiting, 15)
+            await asyncio.wait_for(waiting, 60)
 
 
 # What a crash leaves

@@ -89,7 +89,7 @@ async def test_the_operator_s_own_lease(cluster: ControlPlane) -> None:
 )
 async def test_tenants(cluster: ControlPlane, user: str, resource: str, allowed: set[str]) -> None:
     # The aggregation controller fills `edit` and `view` in a moment.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while await verbs(cluster, user, resource, OTHER) != allowed:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
     assert await verbs(cluster, user, resource, "kube-system") == set()
