@@ -108,6 +108,24 @@ async def test_a_few_go_without_asking() -> None:
     await world.stop()
 
 
+async def test_what_has_begun_to_leave_goes_on() -> None:
+    """Three drain when the rest is deleted too: a VM that is half out of service is nobody's gain."""
+    world = await serving(5)
+    *three, one, other = await world.instances()
+    for name in world.members():
+        world.bigip.connections[name] = 1
+    await delete(world, *three)
+    await asyncio.sleep(20)
+    assert [vmi.status.phase.value for vmi in await world.instances()] == ["Draining"] * 3 + ["InService"] * 2
+    await delete(world, one, other)
+    await asyncio.sleep(10)
+    world.bigip.connections.clear()
+    await left(world, 2)
+    await asyncio.sleep(100)
+    assert [reason(vmi) for vmi in await world.instances()] == ["MassDeletion"] * 2 and len(world.vsphere.vms) == 2
+    await world.stop()
+
+
 async def test_another_sites_count_apart() -> None:
     world = await serving(3)
     instances = await world.instances()
