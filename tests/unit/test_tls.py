@@ -108,3 +108,22 @@ def test_what_is_no_pem_is_refused_with_the_field(ca: str) -> None:
     with pytest.raises(Rejected, match=r"spec\.bigip\.caBundle must be the PEM") as error:
         pinned_context(ca, "bigip", "spec.bigip.caBundle")
     assert error.value.reason == "CaNotUsable"
+
+
+@pytest.mark.parametrize("spoiled", ["no PEM", "a key of another certificate", "a CA that is none", "an empty certificate"])
+async def test_a_gateway_secret_that_cannot_serve_is_told_at_the_start(spoiled: str) -> None:
+    kube, url = FakeKube(DirectEffects()), f"https://{HOST}:8443"
+    made = await ensure_certificate(kube, "vmscaler-gateway-tls", url, SystemClock().now())
+    other = Authority().issue(HOST)
+    pem = "-----BEGIN CERTIFICATE-----\nc2FtcGxl\n-----END CERTIFICATE-----\n"
+    change = {
+        "no PEM": {"tls.crt": "sample", "tls.key": "sample-key"},
+        "a key of another certificate": {"tls.key": other.key},
+        "a CA that is none": {"ca.crt": pem},
+        "an empty certificate": {"tls.crt": pem},
+    }[spoiled]
+    await kube.patch_secret("vmscaler-gateway-tls", change)
+    with pytest.raises(Rejected, match=r"Secret vmscaler-gateway-tls: .*: correct them, or delete it") as refused:
+        await ensure_certificate(kube, "vmscaler-gateway-tls", url, SystemClock().now())
+    assert refused.value.reason == "SecretNotUsable"
+    assert made.key not in str(refused.value) and "sample" not in str(refused.value)

@@ -34,7 +34,7 @@ class GatewayCertificate:
     key: str = field(repr=False)
 
     def context(self) -> ssl.SSLContext:
-        """A server context. The key passes through a private file for as long as OpenSSL needs to read it."""
+        """A server context. The key passes through a private file for as long as OpenSSL needs to read it. Raises ssl.SSLError."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "leaf.pem"
@@ -45,7 +45,7 @@ class GatewayCertificate:
 
 
 async def ensure_certificate(kube: Kube, secret: str, url: str, now: datetime) -> GatewayCertificate:
-    """From the Secret, made if absent for the host of `url`. Raises Rejected(SecretIncomplete)."""
+    """From the Secret, made if absent for the host of `url`. Raises Rejected(SecretIncomplete | SecretNotUsable)."""
     try:
         data = await kube.get_secret(secret)
     except NotFound:
@@ -60,7 +60,22 @@ async def ensure_certificate(kube: Kube, secret: str, url: str, now: datetime) -
         raise Rejected(
             "kubernetes", "SecretIncomplete", f"Secret {secret} lacks {', '.join(missing)}: add them, or delete it to have it made anew"
         )
-    return GatewayCertificate(data["ca.crt"], data["tls.crt"], data["tls.key"])
+    found = GatewayCertificate(data["ca.crt"], data["tls.crt"], data["tls.key"])
+    try:
+        found.context()
+        ssl.create_default_context(cadata=found.ca)
+    except (ssl.SSLError, ValueError) as error:
+        # Not the error's text, which may hold what stands where a certificate should.
+        said = f"Secret {secret}: tls.crt and tls.key must be a PEM certificate and its key, ca.crt the PEM of the CA that signed it"
+        raise Rejected(
+            "kubernetes", "SecretNotUsable", f"{said} ({_why(error)}): correct them, or delete it to have it made anew"
+        ) from None
+    return found
+
+
+def _why(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return str(reason).lower().replace("_", " ") if reason else "not PEM"
 
 
 def _make(host: str, now: datetime) -> GatewayCertificate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
 import threading
@@ -18,6 +19,7 @@ from vmscaler.entry.gateway import make_gateway
 from vmscaler.entry.handlers import make_registry, make_settings
 from vmscaler.entry.health import Progress, make_health
 from vmscaler.flows.resync import resync_forever
+from vmscaler.ports.errors import Rejected
 from vmscaler.settings import Settings
 
 # Liveness: this many resync periods without one that ended, and no less than two minutes.
@@ -107,7 +109,12 @@ async def _serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, keepalive_timeout=IDLE)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=ssl_context).start()
+    except OSError as error:
+        why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+        said = f"cannot listen on {host} port {port} ({why}): VMSCALER_GATEWAY_BIND and _PORT, VMSCALER_HEALTH_BIND and _PORT say where"
+        raise Rejected("vmscaler", "AddressNotUsable", said) from error
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
