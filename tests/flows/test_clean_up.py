@@ -39,7 +39,7 @@ async def gone(world: World, kind: type[AutoscalingPolicy] | type[VmInstance] | 
 
 async def test_drains_leaves_is_destroyed_rests_in_this_order() -> None:
     world = await serving()
-    world.bigip.connections[MEMBER] = 3
+    world.bigip.connections[MEMBER] = 1
     (vmi,) = await world.instances()
     before = len(world.effects.calls)
     await world.delete(vmi)
@@ -79,6 +79,17 @@ async def test_the_drain_has_an_end() -> None:
     await world.delete(vmi)
     await asyncio.sleep(38)
     assert world.members() == [MEMBER]
+    await asyncio.sleep(10)
+    assert world.members() == [] and world.vsphere.vms == {}
+    await world.stop()
+
+
+async def test_a_member_that_is_not_up_is_not_waited_for() -> None:
+    """Its connections lead to nothing that answers."""
+    world = await serving()
+    world.bigip.connections[MEMBER] = 3
+    world.bigip.health[MEMBER] = "down"
+    await world.delete((await world.instances())[0])
     await asyncio.sleep(10)
     assert world.members() == [] and world.vsphere.vms == {}
     await world.stop()
