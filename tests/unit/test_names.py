@@ -28,7 +28,6 @@ def test_names_of_a_usual_policy() -> None:
     assert names.step_credential(UID) == f"vmscaler-step-{UID}"
     assert names.event_name("web", UID, 3) == "web-0f8e9-3"
     assert names.instance_name("web-0f8e9-3", 1) == "web-0f8e9-3-1"
-    assert names.vm_name("web-0f8e9-3-1") == "web-0f8e9-3-1"
     assert names.lease_name("default", "servers", "192.0.2.100") == "default.servers.192.0.2.100"
 
 
@@ -57,7 +56,6 @@ def test_events_and_instances_fit_labels_and_host_names(policy: str, sequence: i
         assert LABEL.fullmatch(name)
         assert len(name) <= names.OBJECT_NAME
     assert event.endswith(f"-0f8e9-{sequence}")
-    assert names.vm_name(instance) == instance
 
 
 @given(policy_names, policy_names, st.integers(0, 10**6), st.integers(0, 10**6))
@@ -117,9 +115,6 @@ def test_what_cannot_be_named_is_refused() -> None:
     assert names.instance_name("web-0f8e9-3", 9999).endswith("-9999")
     with pytest.raises(ValueError, match="not negative"):
         names.event_name("web", UID, -1)
-    with pytest.raises(ValueError, match="longer than 80"):
-        names.vm_name("x" * 81)
-    assert names.vm_name("x" * 80) == "x" * 80
     assert len(names.shorten("x" * 20, 10)) == 10
     with pytest.raises(ValueError, match="no room"):
         names.shorten("x" * 20, 9)

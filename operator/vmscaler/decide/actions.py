@@ -15,7 +15,6 @@ VM_CREATION = "vm-creation"
 BOOT = "boot"
 HEALTH = "health"
 POOL_ADD = "f5-pool-add"
-SCRAPE = "scrape-target"
 
 
 def find(actions: Sequence[Action], name: str, instance: str) -> Action | None:

@@ -1,7 +1,7 @@
 """A policy's Jenkins job as text: the template of jenkins/job-template.xml with four fields set.
 
-Called by the desired state; the adapter sends it, `job_fields.differs` compares it with what Jenkins has. The description says whose job it
-is and carries a hash of our content, since no field of Jenkins' API does.
+Called by flows/provision.py, which has it compared (`job_fields.differs`) with what Jenkins has, and sent where that differs. The
+description says whose job it is and carries a hash of our content, since no field of Jenkins' API does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What things are called outside and inside: one place, pure, so that a name written before an effect is the name found after a crash.
 
-Called by the desired state (jobs, files, credentials), the claim (events, instances) and the allocation (leases). A name that has to be
+Called by flows/provision.py (jobs, files, credentials), flows/claim.py (events, instances) and flows/allocate.py (leases). A name that has to be
 cut, or whose characters had to change, carries a hash of the whole original, so that two originals never share a name. File names mark
 such a hash with `_`, which no Kubernetes name can contain.
 """
@@ -17,7 +17,6 @@ EVENT_NAME = OBJECT_NAME - len("-9999")
 JOB_NAME = 120
 FILE_NAME = 200
 LEASE_NAME = 253
-VM_NAME = 80
 DEFAULT_JOB_PREFIX = "autoscale-"
 
 _UNWANTED = re.compile(r"[^a-z0-9]+")
@@ -105,13 +104,6 @@ def instance_name(event: str, number: int) -> str:
     if not 1 <= number <= 9999:
         raise ValueError(f"an event has instances 1 to 9999, not {number}")
     return f"{event}-{number}"
-
-
-def vm_name(instance: str) -> str:
-    """The VM's name in vCenter: the instance's (vCenter allows 80 characters). Raises ValueError where that does not fit."""
-    if len(instance) > VM_NAME:
-        raise ValueError(f"{instance!r} is longer than {VM_NAME} characters")
-    return instance
 
 
 def lease_name(site: str, network: str, address: str) -> str:

@@ -1,6 +1,6 @@
 """PromQL for a service's series, built from escaped strings (facts/monitoring.md, "Prometheus").
 
-Called by `decide.rules`; `cpu_expression` and `memory_expression` (without a threshold) also by `explain` and the demo.
+Called by `decide.rules`, with the thresholds, and without them to see whether there are figures at all.
 A service is the series of one scrape job, narrowed by matchLabels, averaged over its instances. A VM that we made counts only where it is
 the same namespace's: everybody may write anybody's job and labels into a policy, and would else pull another tenant's figure up or down.
 """

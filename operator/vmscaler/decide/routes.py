@@ -1,6 +1,6 @@
 """What a policy owns in alertmanager.yml: one receiver that calls its Jenkins job, and one route to it.
 
-Called by adapters/monitoring_host, which splices the documents into the file (`decide.alertmanager_yml`). The syntax is
+Called by adapters/monitoring_host, which splices the documents into the file (`decide.monitoring_files`). The syntax is
 that of Alertmanager 0.22 and later (matchers, authorization); 0.25 is the oldest that is tested.
 """
 

@@ -11,8 +11,6 @@ from vmscaler.ports.errors import NotFound, Retryable
 
 async def reconcile_lease(ctx: Context, name: str) -> None:
     """One look at one lease. Raises Retryable(after) until its rest is over."""
-    if not name:
-        return
     try:
         lease = await ctx.kube.get(IpLease, name)
     except NotFound:

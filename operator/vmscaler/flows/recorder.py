@@ -95,8 +95,9 @@ class Recorder:
         Each attempt holds the instance's fence and begins only while the event runs and nobody deletes the instance (`unborn`: it may
         not exist yet).
 
-        Raises Closed (the runner begins the step anew, with the Site's present clients), StepFailed(timed_out) at the limit with the last reason, and StepFailed with the error's own reason for what
-        retrying does not mend; the action is then Failed with that message and `details`.
+        Raises Closed (the runner begins the step anew, with the Site's present clients), StepFailed(timed_out) at the limit with what the
+        last attempt said, and StepFailed with the error's own reason for what retrying does not mend. With a StepFailed the action is
+        Failed, with that message and `details`.
         """
         action = actions.find(self.event.status.actions, name, instance) or await self.begin(name, instance)
         deadline = action.started_at + limit

@@ -12,7 +12,7 @@ SYSTEM = "monitoring"
 
 @dataclass(frozen=True)
 class FiringAlert:
-    """An alert as Alertmanager's API v2 shows it: active and not silenced or inhibited unless `suppressed`."""
+    """An alert that is not resolved, as Alertmanager's API v2 shows it. `suppressed`: silenced or inhibited."""
 
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
@@ -29,7 +29,7 @@ class AlertmanagerApi(Protocol):
         ...
 
     async def firing(self, matchers: Mapping[str, str]) -> list[FiringAlert]:
-        """Active alerts whose labels equal these."""
+        """Alerts that are not resolved and whose labels equal these, by their start; silenced and inhibited ones are `suppressed`."""
         ...
 
     async def close(self) -> None:

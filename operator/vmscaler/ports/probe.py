@@ -7,14 +7,14 @@ from typing import Protocol
 
 
 class Probe(Protocol):
-    """Network probes. They never raise for a silent address."""
+    """Network probes. Silence is an answer; Retryable(ProbeFailed) says that this host could not ask, from which nothing follows."""
 
     async def tcp(self, address: str, ports: Sequence[int], timeout: float) -> int | None:
-        """The first of these ports that accepts or refuses with data (a connection is made), else None. Seconds."""
+        """The first of these ports that accepts a connection within `timeout` seconds, else None. Raises Retryable(ProbeFailed)."""
         ...
 
     async def icmp(self, address: str, timeout: float) -> bool:
-        """Whether an echo was answered. Raises Rejected(IcmpNotPermitted) where the process may not send ICMP."""
+        """Whether an echo was answered within `timeout` seconds. Raises Rejected(IcmpNotPermitted), Retryable(ProbeFailed)."""
         ...
 
     async def http(self, address: str, port: int, path: str, timeout: float) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Looks at a cluster of Alertmanagers. Made by bootstrap; nothing is written here."""
+"""Looks at a cluster of Alertmanagers. Made by adapters/systems.py; nothing is written here."""
 
 from __future__ import annotations
 

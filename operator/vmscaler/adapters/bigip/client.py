@@ -1,4 +1,4 @@
-"""ports.bigip.BigIp on a real BIG-IP. Built by bootstrap for a Site; the steps join and roll-back, the reconciles and the claim call it.
+"""ports.bigip.BigIp on a real BIG-IP. Built by adapters/systems.py for a Site; the steps join and roll-back, the reconciles and the claim call it.
 
 A write:  wait for the turn -> find the active unit -> look -> write (once, through the effects seam) -> save and synchronise (`upkeep`)
 """

@@ -1,6 +1,6 @@
 """ports.jenkins.Jenkins on a real Jenkins: python-jenkins in a few threads, raw requests where it has no call.
 
-Built by bootstrap for a Site; the reconcile, the removal and the supervision call it. System credentials, a listing of builds by `tree` and
+Built by adapters/systems.py for a Site; the reconcile of a policy and its removal call it. System credentials, a listing of builds by `tree` and
 the webhook's dry run are raw (facts/jenkins.md). Every write passes the effects seam once.
 """
 

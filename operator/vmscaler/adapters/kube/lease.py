@@ -1,6 +1,6 @@
 """The coordination.k8s.io Lease that lets one operator process act.
 
-Made and watched by bootstrap; `remaining()` is what the Effects seam compares a call's time limit with.
+Made by bootstrap; the Effects seam (adapters/effects.py) asks `remaining()` before each write.
 
     lock = LeaseLock(api_client, namespace, "vmscaler-operator", identity, clock, on_lost=stop)
     await lock.acquire()        # waits until it is ours, then renews in the background

@@ -1,4 +1,4 @@
-"""All Prometheus and Alertmanager hosts of a site behind one client. Made by bootstrap."""
+"""All Prometheus and Alertmanager hosts of a site behind one client. Made by adapters/systems.py."""
 
 from __future__ import annotations
 

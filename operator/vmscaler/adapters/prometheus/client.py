@@ -1,4 +1,4 @@
-"""Looks at one or more Prometheus servers that scrape the same things. Made by bootstrap; nothing is written here."""
+"""Looks at one or more Prometheus servers that scrape the same things. Made by adapters/systems.py; nothing is written here."""
 
 from __future__ import annotations
 

@@ -69,12 +69,12 @@ def one(content: Any, obj: Any, type_: Any, paths: Sequence[str]) -> dict[str, A
     return found[0][1]
 
 
-def of_vm(content: Any, vm: Any, *more: str) -> dict[str, Any]:
-    """A VM's VM_PATHS and these. Raises ManagedObjectNotFound, and Retryable where vCenter does not show its configuration.
+def of_vm(content: Any, vm: Any) -> dict[str, Any]:
+    """A VM's VM_PATHS. Raises ManagedObjectNotFound, and Retryable where vCenter does not show its configuration.
 
     It does not while the VM is being made or its host is away; its marks would read as "none", and it would be let go as not ours.
     """
-    properties = one(content, vm, vim.VirtualMachine, (*VM_PATHS, *more))
+    properties = one(content, vm, vim.VirtualMachine, VM_PATHS)
     if "config.instanceUuid" not in properties:
         said = (
             f"{properties.get('name', vm._GetMoId())}: vCenter does not show its configuration now (it is being made, or its host is away)"
