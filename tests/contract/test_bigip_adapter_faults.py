@@ -98,6 +98,12 @@ async def test_a_lost_answer_to_a_create_is_looked_up_and_adopted(lab: Bigip, cl
     assert effects.operations == ["member.create", "config.save"]
 
 
+async def test_a_create_that_did_nothing_is_told(lab: Bigip, client: BigIpClient) -> None:
+    await lab.faults(mcpd_500={"path": "/members", "methods": ["POST"]})
+    assert (await raised(client.add_member(WEB, "10.9.0.5", 80))).reason == "ServerError"
+    assert await client.member(WEB, NAME) is None
+
+
 async def test_a_lost_answer_to_another_write_is_told_and_made_up_for(lab: Bigip, client: BigIpClient, effects: Gate) -> None:
     await client.add_member(WEB, "10.9.0.5", 80)
     await lab.faults(lost_answer={"count": 1})
