@@ -54,6 +54,15 @@ async def test_a_clone_that_still_runs_is_destroyed_once_it_is_there(written: bo
     await world.stop()
 
 
+async def test_a_clone_that_was_moved_before_its_reference_was_noted_is_found_by_its_task() -> None:
+    world = await cloning()
+    await asyncio.sleep(60)
+    (vm,) = world.vsphere.vms.values()
+    vm.name, vm.folder = "renamed", "/DC0/vm/elsewhere"
+    assert await deleted(world, 60) and world.vsphere.vms == {}
+    await world.stop()
+
+
 async def test_a_task_that_vcenter_has_forgotten_says_nothing() -> None:
     world = await cloning()
     await asyncio.sleep(60)
