@@ -35,7 +35,7 @@ from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
 from vmscaler.decide.standing import Heartbeat
-from vmscaler.flows.context import Context, GatewayAddress, JobTemplates
+from vmscaler.flows.context import Context, GatewayAddress
 from vmscaler.flows.instance import reconcile_instance
 from vmscaler.flows.lease import reconcile_lease
 from vmscaler.flows.policy import reconcile_policy
@@ -98,14 +98,13 @@ async def assemble(settings: Settings, wrappers: Wrappers | None = None) -> Asyn
         systems = SiteSystems(kube, effects, wrappers.systems)
         stack.push_async_callback(systems.close)
         certificate = await ensure_certificate(kube, settings.gateway_secret, settings.gateway_url, clock.now())
-        texts = load_templates(settings.jenkins_dir)
         ctx = Context(
             kube=kube,
             systems_of=systems,
             clock=clock,
             probe=NetworkProbe(),
             gateway=GatewayAddress(settings.gateway_url, certificate.ca),
-            templates=JobTemplates(pipeline=texts.pipeline, config=texts.job),
+            templates=load_templates(settings.jenkins_dir),
             new_token=partial(secrets.token_urlsafe, 32),
             poll=settings.poll_seconds,
             started_at=clock.now(),

@@ -253,6 +253,6 @@ async def test_tokens_travel_in_headers_only_and_each_where_it_belongs() -> None
 
 def test_templates_are_found_in_the_checkout_and_asked_for_elsewhere(tmp_path: Path) -> None:
     templates = load_templates()
-    assert (templates.job, templates.pipeline) == (INPUTS.job_template, INPUTS.pipeline_template)
+    assert (templates.config, templates.pipeline) == (INPUTS.job_template, INPUTS.pipeline_template)
     with pytest.raises(FileNotFoundError, match="VMSCALER_JENKINS_DIR"):
         load_templates(tmp_path)

@@ -34,6 +34,7 @@ from tests.fakes.world_operator import Operator, end, operate
 from tests.fakes.world_seam import START as START
 from tests.fakes.world_seam import Crash, Hosts, LoopClock, WorldEffects, without_crashes
 
+from vmscaler.adapters.jenkins import load_templates
 from vmscaler.api.autoscalingpolicy import AutoscalingPolicy, BuildRef
 from vmscaler.api.iplease import IpLease
 from vmscaler.api.meta import Json, PolicyRef, Resource
@@ -41,7 +42,7 @@ from vmscaler.api.scaleevent import ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
-from vmscaler.flows.context import Context, GatewayAddress, JobTemplates
+from vmscaler.flows.context import Context, GatewayAddress
 from vmscaler.flows.steps import Outcome
 from vmscaler.ports.errors import OutsideError, Retryable
 from vmscaler.ports.systems import Systems
@@ -118,9 +119,7 @@ class World:
             clock=self.clock,
             probe=self.probe,
             gateway=GatewayAddress("https://vmscaler.example.org:8443", PEM),
-            templates=JobTemplates(
-                pipeline=(JENKINS / "Jenkinsfile.autoscale").read_text(), config=(JENKINS / "job-template.xml").read_text()
-            ),
+            templates=load_templates(JENKINS),
             new_token=lambda: f"{next(self._tokens):06d}-sample-token-of-some-length",
             started_at=self.clock.now(),
         )

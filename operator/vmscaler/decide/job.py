@@ -16,6 +16,7 @@ from vmscaler.decide.pipeline import PipelineValues, StageLimits, stage_limits
 __all__ = [
     "JobInputs",
     "JobOwner",
+    "JobTemplates",
     "PipelineValues",
     "StageLimits",
     "differs",
@@ -30,6 +31,14 @@ _CREDENTIAL = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 # Jenkins shows descriptions through a markup formatter that an administrator chose: no character of HTML, Groovy or a format goes in.
 _UNSAFE = re.compile(r"[^\w .,:()+/\-]")
 _OWNER = re.compile(r"Managed by vmscaler for (?P<namespace>[a-z0-9-]+)/(?P<policy>[a-z0-9.-]+) (?:.*)uid=(?P<uid>[A-Za-z0-9-]+) ")
+
+
+@dataclass(frozen=True)
+class JobTemplates:
+    """The texts that a job is made of: jenkins/job-template.xml and jenkins/Jenkinsfile.autoscale."""
+
+    config: str
+    pipeline: str
 
 
 @dataclass(frozen=True)

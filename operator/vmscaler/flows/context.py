@@ -9,6 +9,7 @@ from typing import Any
 
 from vmscaler.api.meta import Resource
 from vmscaler.api.site import Site
+from vmscaler.decide.job import JobTemplates
 from vmscaler.flows.fences import Fences
 from vmscaler.ports.clock import Clock
 from vmscaler.ports.kube import Kube
@@ -22,14 +23,6 @@ class GatewayAddress:
 
     url: str
     ca: str
-
-
-@dataclass(frozen=True)
-class JobTemplates:
-    """The texts that a job is made of (jenkins/)."""
-
-    pipeline: str
-    config: str
 
 
 @dataclass

@@ -28,7 +28,8 @@ async def reconcile_template(ctx: Context, namespace: str, name: str) -> None:
     looks = Looks.of(template, ctx.clock.now())
     info = await looks.look(c.READY, _adopt(ctx, template))
     update: dict[str, object] = {"conditions": looks.conditions, "observed_generation": template.metadata.generation}
-    update["used_by"] = await _users(ctx, template)
+    users = await _users(ctx, template)
+    update["used_by"] = sorted(policy.key for policy in users)[:100]
     if info is not None:
         update |= {
             "mo_ref": info.mo_ref,
@@ -44,10 +45,8 @@ async def reconcile_template(ctx: Context, namespace: str, name: str) -> None:
         await ctx.kube.emit(template, "Normal" if after.status == ConditionStatus.TRUE else "Warning", after.reason, after.message)
     if after is not None and (before is None or (before.status, before.message) != (after.status, after.message) or moved):
         # The policies' own conditions hold these words.
-        for policy in await ctx.kube.list_objects(AutoscalingPolicy):
-            ref = policy.spec.template_ref
-            if ref.name == name and (ref.namespace or policy.customer) == namespace:
-                ctx.wake_object(policy)
+        for policy in users:
+            ctx.wake_object(policy)
     if looks.retry_after is not None:
         raise Retryable("vmscaler", "NotReady", f"VmTemplate {template.key} is not ready yet", after=looks.retry_after)
 
@@ -87,10 +86,9 @@ async def _adopt(ctx: Context, template: VmTemplate) -> Seen[TemplateInfo]:
     return Seen(info, "Adopted", f"{spec.inventory_path} is {info.mo_ref}: {info.cpus} CPU, {info.memory_mib} MiB, {info.disk_gib} GiB")
 
 
-async def _users(ctx: Context, template: VmTemplate) -> list[str]:
-    found = []
-    for policy in await ctx.kube.list_objects(AutoscalingPolicy):
+async def _users(ctx: Context, template: VmTemplate) -> list[AutoscalingPolicy]:
+    def uses(policy: AutoscalingPolicy) -> bool:
         ref = policy.spec.template_ref
-        if ref.name == template.metadata.name and (ref.namespace or policy.customer) == template.metadata.namespace:
-            found.append(policy.key)
-    return sorted(found)[:100]
+        return ref.name == template.metadata.name and (ref.namespace or policy.customer) == template.metadata.namespace
+
+    return [policy for policy in await ctx.kube.list_objects(AutoscalingPolicy) if uses(policy)]

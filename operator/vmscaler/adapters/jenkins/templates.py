@@ -8,21 +8,13 @@ installation has it.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import vmscaler
+from vmscaler.decide.job import JobTemplates
 
 JOB_TEMPLATE = "job-template.xml"
 PIPELINE_TEMPLATE = "Jenkinsfile.autoscale"
-
-
-@dataclass(frozen=True)
-class JobTemplates:
-    """The texts, for vmscaler.decide.job.JobInputs."""
-
-    job: str
-    pipeline: str
 
 
 def default_folder() -> Path:
