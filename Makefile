@@ -24,8 +24,8 @@ $(STAMP): $(LOCKS) pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-demo: $(STAMP) ## the closed loop on one screen; KEEP=1 leaves it running and prints what to try
-	@$(BIN)/python -m lab demo $(if $(KEEP),--keep) $(DEMO_ARGS)
+demo: $(STAMP) ## the closed loop on one screen; KEEP=1 leaves it running, FAULT=clone|boot|health shows a roll-back instead
+	@$(BIN)/python -m lab demo $(if $(KEEP),--keep) $(if $(FAULT),--fault $(FAULT)) $(DEMO_ARGS)
 
 demo-stop: $(STAMP) ## stop the data centre that `make demo KEEP=1` left running
 	@$(BIN)/python -m lab stop

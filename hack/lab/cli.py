@@ -23,7 +23,9 @@ from lab import serve as server
 from lab import switches
 from lab.attached import Attached, alive
 from lab.demo import command, prepare, tryit
+from lab.demo.faults import FAULTS
 from lab.demo.plain import clean
+from lab.demo.play import Plot
 from lab.demo.watch import NAMESPACE, SERVICE
 from lab.home import Home
 from lab.kubectl import KubectlError, kubectl_env, kubectl_path
@@ -53,6 +55,9 @@ Context = Annotated[str | None, typer.Option("--context", help="The context of t
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the data centre running at the end and print what to try.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, as without a terminal.")] = False,
+    fault: Annotated[
+        str | None, typer.Option("--fault", metavar="NAME", help=f"Watch a roll-back instead: {', '.join(FAULTS)}.", show_default=False)
+    ] = None,
     folder: Folder = homes.DEFAULT,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -60,9 +65,14 @@ def demo(
     """Watch a service scale out.
 
     The load rises, a VM is made and joins the pool, the alert resolves. The exit status is 0 only if all of it was seen.
+    With --fault the scale-out fails; then it is 0 only if it was rolled back and nothing is left.
     """
     _both(kubeconfig, context)
-    options = command.Options(Home(folder), keep=keep, plain=plain, kubeconfig=kubeconfig, context=context)
+    if fault is not None and fault not in FAULTS:
+        _fail(f"there is no story {fault!r} of a fault; there is {', '.join(FAULTS)}", 64)
+    # What two VMs just serve: nothing comes to their help, and users should feel the scale-out's failure as little as possible.
+    plot = Plot(fault=FAULTS[fault], raised=90.0) if fault else Plot()
+    options = command.Options(Home(folder), keep=keep, plain=plain, kubeconfig=kubeconfig, context=context, plot=plot)
     try:
         status = asyncio.run(command.run(options))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -55,7 +55,8 @@ def parse(part: str, words: Iterable[str]) -> Json:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise BadSwitch(f"{word!r} is not NAME=VALUE" + (f": {KNOWN[part][name]}" if name in KNOWN[part] else ""))
+            known = f": {KNOWN[part][name]}" if name in KNOWN[part] else f"; {part} has {', '.join(KNOWN[part])}"
+            raise BadSwitch(f"{word!r} is not NAME=VALUE{known}")
         if name not in KNOWN[part]:
             raise BadSwitch(f"{part} has no fault {name!r}; it has {', '.join(KNOWN[part])}")
         faults[name] = _value(part, name, value)

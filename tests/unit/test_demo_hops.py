@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lab.demo.hops import LABELS, RAISED, RESOLVED, Timeline
+from rich.console import Console
+
+from lab.demo.hops import LABELS, RAISED, RESOLVED, Timeline, failing_after
+from lab.demo.play import Outcome
+from lab.demo.report import _timeline
 from lab.demo.snapshot import Build, Rule, Snapshot, Vm
 
 RAISE = 1_800_000_000.0
@@ -148,3 +154,22 @@ def test_a_failed_action_is_no_hop() -> None:
     assert timeline.missing() == "rule pending"
     assert timeline.at("VM cloned") is None
     assert timeline.lines()[0].label == RAISED
+
+
+def test_a_scale_out_that_is_to_fail_ends_with_its_rollback() -> None:
+    timeline = Timeline(RAISE, hops=failing_after("VM cloned"))
+    assert timeline.labels[-3:] == ("VM cloned", "stage failed", "rolled back")
+    firing: dict[str, Any] = {"rule": FIRING, "alert_since": RAISE + 6, "builds": (Build(7, RAISE + 7, None, "claim", ""),)}
+    failing = event(*ALL_DONE[:3], phase="RollingBack")
+    failing["status"] |= {"failedStage": "verify", "reason": "Unhealthy", "message": "503 " * 30, "rollback": {"startedAt": stamp(40)}}
+    timeline.observe(snapshot(40.5, **firing, event=failing))
+    assert timeline.missing() == "rolled back"
+    over = event(*ALL_DONE[:3], phase="Failed")
+    over["status"] |= failing["status"] | {"rollback": {"startedAt": stamp(40), "finishedAt": stamp(42), "message": "nothing is left"}}
+    timeline.observe(snapshot(42.5, event=over))
+    assert timeline.missing() is None
+    stream = io.StringIO()
+    _timeline(Console(file=stream, width=80), Outcome([], timeline, [], None, snapshot(43)))
+    assert re.search(r"^stage failed +40\.0 +[\d.]+ +verify: Unhealthy", stream.getvalue(), re.MULTILINE)
+    told = [(line.label, line.since_raise, line.detail) for line in timeline.lines()][-2:]
+    assert told == [("stage failed", 40.0, f"verify: Unhealthy: {'503 ' * 30}"), ("rolled back", 42.0, "nothing is left")]

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from lab.demo.hops import LABELS, Timeline
-from lab.demo.plain import PlainShow
+from lab.demo.hops import LABELS, Hop, Timeline
+from lab.demo.plain import PlainShow, state_line
 from lab.demo.screen import ScreenShow, bar, sparkline
 from lab.demo.snapshot import Build, Rule, Snapshot, Vm
 
@@ -73,6 +73,23 @@ def test_at_120_columns_the_hops_say_what_came_of_them() -> None:
     assert any("Alertmanager calls the service's job" in line for line in lines)
 
 
+def test_hops_stand_in_the_order_in_which_they_were() -> None:
+    console = Console(file=io.StringIO(), width=120, height=32, force_terminal=True)
+    show, timeline = ScreenShow(console), Timeline(AT)
+    for label, at in (("in the pool", AT + 9), ("first request", AT + 8)):
+        timeline.hops[label] = Hop(label, at)
+    show._now, show._timeline = BUSY, timeline
+    text = "\n".join("".join(segment.text for segment in line) for line in console.render_lines(show.render(120, 32)))
+    assert text.index("load raised") < text.index("first request") < text.index("in the pool") < text.index("rule pending")
+
+
+def test_a_line_of_the_state_fits_120_columns() -> None:
+    serving = tuple(Vm(f"web-{n}", "127.9.9.20", "up", 1.0, 9, "monitor-enabled", "up") for n in (1, 2))
+    line = state_line(replace(BUSY, vms=(*serving, Vm("web-120cb-1-1", "127.9.9.100", "up", 1.0, 9))))
+    assert line == "105/s asked, 103 served, 2 errors, p95 812 ms; CPU %: web-1 100, web-2 100, web-120cb-1-1 100 (not in pool)"
+    assert len(line) <= 120 - len(f"{1234.5:6.1f} s  ")
+
+
 def test_before_anything_was_seen_the_screen_draws_too() -> None:
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
     assert len(console.render_lines(ScreenShow(console).render(80, 24))) == 24
@@ -81,13 +98,15 @@ def test_before_anything_was_seen_the_screen_draws_too() -> None:
 def test_plain_lines_hold_no_control_codes() -> None:
     stream = io.StringIO()
     show = PlainShow(stream)
-    timeline = Timeline(AT)
+    timeline = Timeline(AT, "to 105 requests/s")
     show.tick(Snapshot(AT), None)
     show.phase("during", BUSY)
+    show.hops([timeline.hops["load raised"]], timeline)
     show.hops(timeline.observe(BUSY), timeline)
     show.tick(replace(BUSY, at=AT + 40), timeline)
     text = stream.getvalue()
     assert "alert firing, 6.0 s after the load was raised" in text
+    assert "load raised to 105 requests/s\n" in text
     assert "build 1 ended: NOT_BUILT InCooldown" in text
     assert "p95 812 ms" in text
     assert all(char.isprintable() or char == "\n" for char in text)

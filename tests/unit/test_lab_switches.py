@@ -30,6 +30,7 @@ def test_values_are_json_else_words() -> None:
         ("jenkin", "down=true", "vcenter, guests"),
         ("jenkins", "dwn=true", "it has bad_login"),
         ("jenkins", "down", "NAME=VALUE"),
+        ("bigip", "foo", "NAME=VALUE; bigip has http_503"),
         ("guests", "slow=web-1", "GLOB:SECONDS"),
         ("guests", "die=", "web-1,web-2"),
         ("bigip", "http_503", "NAME=VALUE: 503 with"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lab.demo.snapshot import Vm
 from lab.process import Json
 from vmscaler.decide.monitoring_files import without_entries, without_route
 from vmscaler.decide.splice import StyleNotSupported, YamlFile
@@ -32,6 +34,33 @@ def event_succeeded(event: Json | None) -> Check:
             f", stage {status.get('failedStage') or status.get('stage')}: {status.get('reason', '')} {status.get('message', '')}".rstrip()
         )
     return Check(name, status.get("phase") == "Succeeded", said)
+
+
+def event_failed(event: Json | None, stage: str, reason: str) -> Check:
+    """The ScaleOutEvent of a story that is to fail: at this stage, for this reason, with its rollback recorded."""
+    name = f"the ScaleOutEvent Failed at {stage} with {reason}"
+    if event is None:
+        return Check(name, False, "there is none")
+    status = event.get("status", {})
+    seen = (status.get("phase"), status.get("failedStage"), status.get("reason"))
+    said = f"{event['metadata']['name']}: {status.get('phase', 'no phase')}, {status.get('failedStage', 'no stage')}, {status.get('reason', '')}"
+    recorded = bool(status.get("rollback", {}).get("finishedAt"))
+    return Check(name, seen == ("Failed", stage, reason) and recorded, said if recorded else f"{said}, no rollback recorded")
+
+
+def nothing_left(left: Sequence[str] | None) -> Check:
+    """What is still there of the event that failed; None when it could not be looked for."""
+    name = "nothing of it is left: VM, member, node, instance; its address is free or rests"
+    if left is None:
+        return Check(name, False, "it could not be looked for")
+    return Check(name, not left, ", ".join(left) or "looked for in vCenter, on the BIG-IP and in Kubernetes")
+
+
+def people_serve(vms: Sequence[Vm], made: Sequence[str]) -> Check:
+    """The VMs that people made serve on; `made` are the names of the autoscaler's."""
+    theirs = [vm for vm in vms if vm.name not in made]
+    out = [vm.name for vm in theirs if not vm.in_service]
+    return Check("people's VMs are in service", bool(theirs) and not out, ", ".join(out or [vm.name for vm in theirs]) or "there is none")
 
 
 def served(vm: Json | None) -> Check:

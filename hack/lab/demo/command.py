@@ -74,7 +74,8 @@ async def run(options: Options) -> int:
                 try_it(console, lab, outcome.event["metadata"]["name"] if outcome.event else "")
                 console.print()
             took = time.monotonic() - began
-            verdict = Text("The loop is closed: every check holds.", "bold green") if ok else Text("The demo failed.", "bold red")
+            good = "The loop is closed" if options.plot.fault is None else "It failed as it should, and was rolled back"
+            verdict = Text(f"{good}: every check holds.", "bold green") if ok else Text("The demo failed.", "bold red")
             console.print(verdict + Text(f" ({took:.0f} s)"))
             return 0 if ok else 1
     except (PartError, KubectlError, RuntimeError, TimeoutError) as error:

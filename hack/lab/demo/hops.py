@@ -14,6 +14,7 @@ from lab.demo.snapshot import Snapshot
 from lab.process import Json
 
 Seen = tuple[float, str] | None
+Hops = tuple[tuple[str, Callable[[Snapshot], Seen]], ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,19 @@ def _relief(now: Snapshot) -> str:
     return f"CPU in use {100 * sum(busy) / len(busy):.0f} % on {len(busy)} VMs" if busy else ""
 
 
-HOPS: tuple[tuple[str, Callable[[Snapshot], Seen]], ...] = (
+def _failed(now: Snapshot) -> Seen:
+    status = (now.event or {}).get("status", {})
+    at = moment(status.get("rollback", {}).get("startedAt"))
+    return (at, f"{status.get('failedStage')}: {status.get('reason')}: {status.get('message')}") if at else None
+
+
+def _rolled_back(now: Snapshot) -> Seen:
+    rollback = (now.event or {}).get("status", {}).get("rollback", {})
+    at = moment(rollback.get("finishedAt"))
+    return (at, rollback.get("message", "")) if at else None
+
+
+HOPS: Hops = (
     ("rule pending", _pending),
     ("alert firing", _firing),
     ("build started", _build),
@@ -100,22 +113,36 @@ RAISED, RESOLVED = "load raised", "alert resolved"
 LABELS = (RAISED, *(label for label, _ in HOPS), RESOLVED)
 
 
+def failing_after(last: str) -> Hops:
+    """The hops of a scale-out that fails after the hop `last`: up to that, then its end. No alert is waited for."""
+    reached = [label for label, _ in HOPS].index(last) + 1
+    return (*HOPS[:reached], ("stage failed", _failed), ("rolled back", _rolled_back))
+
+
 class Timeline:
     """Collects the hops of one run of the loop."""
 
-    def __init__(self, raised: float, detail: str = "") -> None:
+    def __init__(self, raised: float, detail: str = "", hops: Hops = HOPS) -> None:
         """`raised`: when the load was raised (epoch, s); `detail`: to what."""
         self.raised = raised
+        self._looks = hops
+        self.labels = (RAISED, *(label for label, _ in hops), *([RESOLVED] if hops is HOPS else []))
         self.hops: dict[str, Hop] = {RAISED: Hop(RAISED, raised, detail)}
 
     def observe(self, now: Snapshot) -> list[Hop]:
         """The hops that this look shows for the first time; what is older than the raised load is another story."""
         new = []
-        for label, look in HOPS:
+        for label, look in self._looks:
             if label not in self.hops and (seen := look(now)) is not None and seen[0] >= self.raised - 1:
                 new.append(Hop(label, max(seen[0], self.raised), seen[1]))
         # An alert that came back is not resolved: what counts is the end of the last one that was active.
-        if "alert firing" in self.hops and now.alert_since is None and not now.trouble and now.rule.state != "firing":
+        if (
+            RESOLVED in self.labels
+            and "alert firing" in self.hops
+            and now.alert_since is None
+            and not now.trouble
+            and now.rule.state != "firing"
+        ):
             if RESOLVED not in self.hops:
                 new.append(Hop(RESOLVED, now.at, _relief(now)))
         elif now.alert_since is not None:
@@ -131,12 +158,12 @@ class Timeline:
 
     def missing(self) -> str | None:
         """The first hop that has not happened."""
-        return next((label for label in LABELS if label not in self.hops), None)
+        return next((label for label in self.labels if label not in self.hops), None)
 
     def lines(self) -> list[Line]:
         """In order of time."""
         lines, previous = [], self.raised
-        for hop in sorted(self.hops.values(), key=lambda one: (one.at, LABELS.index(one.label))):
+        for hop in sorted(self.hops.values(), key=lambda one: (one.at, self.labels.index(one.label))):
             lines.append(Line(hop.label, hop.at - self.raised, hop.at - previous, hop.detail))
             previous = hop.at
         return lines

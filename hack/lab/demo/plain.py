@@ -22,9 +22,9 @@ def state_line(now: Snapshot) -> str:
     felt = "no load yet"
     if last is not None:
         p95 = "-" if last["p95"] is None else f"{last['p95']:.0f} ms"
-        felt = f"asked {now.rate:.0f}/s, served {last['requests'] - last['errors']}/s, errors {last['errors']}/s, p95 {p95}"
-    vms = ", ".join(f"{vm.name} {100 * vm.cpu:.0f} % {vm.membership}" for vm in now.vms)
-    return f"{felt}; {vms}"
+        felt = f"{now.rate:.0f}/s asked, {last['requests'] - last['errors']} served, {last['errors']} errors, p95 {p95}"
+    vms = ", ".join(f"{vm.name} {100 * vm.cpu:.0f}{'' if vm.in_service else f' ({vm.membership})'}" for vm in now.vms)
+    return f"{felt}; CPU %: {vms}"
 
 
 class PlainShow:
@@ -52,7 +52,8 @@ class PlainShow:
         lines: dict[str, Line] = {line.label: line for line in timeline.lines()}
         for hop in new:
             line = lines[hop.label]
-            self._line(hop.at, f"{hop.label}, {line.since_raise:.1f} s after the load was raised: {hop.detail}".removesuffix(": "))
+            after = f", {line.since_raise:.1f} s after the load was raised: " if line.since_raise else " "
+            self._line(hop.at, f"{hop.label}{after}{hop.detail}".rstrip(": "))
 
     def tick(self, now: Snapshot, timeline: Timeline | None) -> None:
         """Another look."""

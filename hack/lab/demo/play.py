@@ -11,10 +11,12 @@ from typing import Protocol
 from lab.attached import Attached
 from lab.demo import checks
 from lab.demo.checks import Check
-from lab.demo.hops import RESOLVED, Hop, Timeline
+from lab.demo.faults import Fault, left_over
+from lab.demo.hops import HOPS, RESOLVED, Hop, Timeline, failing_after
 from lab.demo.snapshot import Snapshot
 from lab.demo.summary import Column, Window, column
-from lab.demo.watch import NAMESPACE, POLICY, Watch
+from lab.demo.watch import NAMESPACE, POLICY, POOL, Watch
+from lab.kubectl import KubectlError
 from lab.process import Json, PartError
 from vmscaler.decide.names import receiver
 
@@ -34,7 +36,7 @@ class Show(Protocol):
 
 @dataclass(frozen=True)
 class Plot:
-    """Requests a second, and seconds; `hop_deadline` bounds the wait for each hop."""
+    """Requests a second, and seconds; `hop_deadline` bounds the wait for each hop. With a `fault` the scale-out is to fail."""
 
     usual: float = 40.0
     raised: float = 105.0
@@ -42,6 +44,7 @@ class Plot:
     spread: float = 12.0
     after: float = 10.0
     hop_deadline: float = 90.0
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,15 @@ async def play(lab: Attached, watch: Watch, show: Show, plot: Plot) -> Outcome:
     windows.append(Window("before", start + 2, watch.now.at))  # the first seconds warm everything up
 
     few = sum(vm.in_service for vm in watch.now.vms)
+    fault = plot.fault
+    if fault is not None:
+        watch.first_event = True
+        await lab.control(fault.part, "PUT", "/faults", fault.faults)
     await lab.rate(plot.raised)
     raised = watch.now.at
-    timeline = story.timeline = Timeline(raised, f"to {plot.raised:.0f} requests/s")
-    show.phase(f"during: load raised to {plot.raised:.0f} requests/s", watch.now)
+    hops = HOPS if fault is None else failing_after(fault.last_hop)
+    timeline = story.timeline = Timeline(raised, f"to {plot.raised:.0f} requests/s", hops)
+    show.phase(f"during: load raised to {plot.raised:.0f} requests/s{f'; {fault.says}' if fault else ''}", watch.now)
     show.hops([timeline.hops["load raised"]], timeline)
     stuck = await story.closed(plot)
     joined = timeline.at("first request") or watch.now.at
@@ -84,10 +92,13 @@ async def play(lab: Attached, watch: Watch, show: Show, plot: Plot) -> Outcome:
     await lab.rate(plot.usual)
     start = await story.phase(f"after: {plot.usual:.0f} requests/s again", plot.after)
     windows.append(Window("after", start + 2, watch.now.at))
+    judged = await (_judged(lab, timeline, watch.now, stuck) if fault is None else _judged_failed(lab, fault, watch.now, stuck))
+    if fault is not None:
+        await lab.control(fault.part, "PUT", "/faults", {})
     return Outcome(
         columns=[column(window, watch.seconds, watch.samples) for window in windows],
         timeline=timeline,
-        checks=await _judged(lab, timeline, watch.now, stuck),
+        checks=judged,
         event=watch.now.event,
         last=watch.now,
     )
@@ -121,9 +132,10 @@ class _Story:
         known, last_step = len(self.timeline.hops), self._watch.now.at
         while True:
             now = await self.look()
-            if now.phase == "Failed":
-                return "the scale-out failed"
-            waiting = self.timeline.missing() or (None if now.phase == "Succeeded" else "the event's end")
+            wanted, other = ("Succeeded", "Failed") if plot.fault is None else ("Failed", "Succeeded")
+            if now.phase == other:
+                return f"the scale-out {other.lower()}"
+            waiting = self.timeline.missing() or (None if now.phase == wanted else "the event's end")
             if waiting is None:
                 return None
             if len(self.timeline.hops) != known:
@@ -134,7 +146,6 @@ class _Story:
 
 
 async def _judged(lab: Attached, timeline: Timeline, now: Snapshot, stuck: str | None) -> list[Check]:
-    monitoring = lab.state["monitoring"]
     own: Json | None = None
     if (vm := now.new_vm) is not None:
         try:
@@ -148,6 +159,29 @@ async def _judged(lab: Attached, timeline: Timeline, now: Snapshot, stuck: str |
         checks.served(own),
         checks.resolved(None if resolved is None else resolved - timeline.raised),
     ]
+    return found + await _people(lab)
+
+
+async def _judged_failed(lab: Attached, fault: Fault, now: Snapshot, stuck: str | None) -> list[Check]:
+    left: list[str] | None = None
+    if now.event is not None:
+        try:
+            left = await left_over(lab, now.event, POOL)
+        except (PartError, KubectlError):
+            left = None
+    found = [] if stuck is None else [Check("every hop was seen", False, stuck)]
+    found += [
+        checks.event_failed(now.event, fault.stage, fault.reason),
+        checks.nothing_left(left),
+        checks.people_serve(now.vms, [instance["spec"]["vmName"] for instance in now.instances]),
+    ]
+    return found + await _people(lab)
+
+
+async def _people(lab: Attached) -> list[Check]:
+    """What people wrote in the two files."""
+    monitoring = lab.state["monitoring"]
+    found = []
     ours = {
         "prometheus.yml": ("prometheus", str(Path(monitoring["prometheus"]["rulesDir"]) / "vmscaler-*.yml")),
         "alertmanager.yml": ("alertmanager", receiver(NAMESPACE, POLICY)),

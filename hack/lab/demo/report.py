@@ -52,7 +52,7 @@ def _timeline(console: Console, outcome: Outcome) -> None:
     _heading(console, "The hops (seconds since the load was raised, and since the hop before)")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     for title, justify in (("hop", "left"), ("s", "right"), ("+s", "right"), ("", "left")):
-        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+        table.add_column(title, justify=justify, no_wrap=bool(title))  # type: ignore[arg-type] # what a hop came of wraps below itself
     for line in outcome.timeline.lines():
         table.add_row(line.label, f"{line.since_raise:.1f}", f"{line.since_previous:.1f}", Text(clean(line.detail)))
     console.print(table)
@@ -69,18 +69,20 @@ async def _event(console: Console, lab: Attached, outcome: Outcome) -> None:
     for argv in commands:
         _heading(console, "$ " + " ".join(argv))
         try:
-            text = await _output(lab, argv)
+            text = await _output(lab, argv, console)
         except (KubectlError, OSError, TimeoutError) as error:
             text = str(error)
         console.print(Text("\n".join(clean(line.rstrip()) for line in text.splitlines())), soft_wrap=True)
 
 
-async def _output(lab: Attached, argv: list[str]) -> str:
+async def _output(lab: Attached, argv: list[str], console: Console) -> str:
     program, *args = argv
     if program == "kubectl":
         return await lab.cluster.kubectl(*args)
     path = Path(sys.executable).with_name(program)
     environment = kubectl_env(lab.cluster.kubeconfig)
+    if console.is_terminal:
+        environment["COLUMNS"] = str(console.width)
     process = await asyncio.create_subprocess_exec(
         str(path),
         *args,

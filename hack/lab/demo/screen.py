@@ -135,7 +135,7 @@ class ScreenShow:
             rows.append(("event", Text(clean(said), colour)))
             actions = status.get("actions", [])
             shown = actions if height >= 15 else [a for a in actions if a["state"] == "Started"][-1:]
-            rows += [("action", _action(action)) for action in shown[-8:]]
+            rows += [("action", _action(action, width - 14)) for action in shown[-8:]]
         for instance in now.instances:
             phase = instance.get("status", {}).get("phase", "Pending")
             address = instance.get("status", {}).get("address", "")
@@ -174,7 +174,8 @@ class ScreenShow:
             table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
         lines = {line.label: line for line in self._timeline.lines()} if self._timeline else {}
         waiting = False
-        for label in LABELS:
+        labels = self._timeline.labels if self._timeline else LABELS
+        for label in (*lines, *(label for label in labels if label not in lines)):  # what was seen, in its own order
             if line := lines.get(label):
                 since = f"+{line.since_previous:.1f}" if line.since_raise else ""
                 said = [Text(clean(line.detail), "dim")] if wide else []
@@ -196,10 +197,11 @@ def _grid(*widths: int) -> Table:
     return table
 
 
-def _action(action: Json) -> Text:
+def _action(action: Json, width: int) -> Text:
     colour = {"Done": "green", "Failed": "red"}.get(action["state"], "yellow")
     took = action.get("duration") or "..."
-    return Text(f"{clean(action['name']):<12} {took:>4}  ", colour).append(clean(action.get("message", "")), "dim")
+    said = clean(action.get("message", "")) if width >= 50 else ""  # a few letters of it tell nothing
+    return Text(f"{clean(action['name']):<12} {took:>4}  ", colour).append(said, "dim")
 
 
 def _ms(value: float | None) -> str:

@@ -41,6 +41,8 @@ class Watch:
         self.seconds: list[Json] = []
         self.samples: list[Sample] = []
         self.now = Snapshot(wall())
+        self.first_event = False
+        """Whether the story is of the first event; else it is of the newest."""
         self._looked = asyncio.Event()
         self._began = wall()
         self._task: asyncio.Task[None] | None = None
@@ -115,7 +117,7 @@ class Watch:
             rule=self._seen.get("Prometheus", Rule()),
             alert_since=self._seen.get("Alertmanager"),
             builds=tuple(self._seen.get("Jenkins", ())),
-            event=events[-1] if events else None,
+            event=events[0 if self.first_event else -1] if events else None,
             instances=tuple(o for o in objects if o["kind"] == "VmInstance"),
             trouble=tuple(trouble),
         )
