@@ -27,6 +27,8 @@ class OperatorProcess:
         self.gateway_port, self.health_port = hold_port(address), hold_port(address)
         self.health = f"http://{address}:{self.health_port}"
         self.gateway = f"https://{address}:{self.gateway_port}"
+        # What its Kubernetes client keeps in temporary files goes with the run, also where a test kills it.
+        self._temporary = folder / "operator-tmp"
         self._environment = {
             "VMSCALER_KUBECONFIG": str(kubeconfig),
             "VMSCALER_NAMESPACE": namespace,
@@ -43,7 +45,9 @@ class OperatorProcess:
 
     def environment(self) -> dict[str, str]:
         """What it is started with: its settings and nothing of the user's but PATH and the like."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        kept["TMPDIR"] = str(self._temporary)
         return kept | self._environment | {"PYTHONPATH": str(HACK), "LAB_JOURNAL": str(self.journal), "PYTHONUNBUFFERED": "1"}
 
     @property
