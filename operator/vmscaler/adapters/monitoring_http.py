@@ -26,7 +26,7 @@ _MOST = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One server: its name in the Site, base URL, and CA as PEM (None: the machine's trust, for https)."""
+    """One server: its name in the Site, base URL, and CA as PEM, without which https is refused."""
 
     name: str
     url: str
@@ -95,7 +95,9 @@ class MonitoringHttp:
         return body.decode(errors="replace")
 
     def _context(self) -> ssl.SSLContext | bool:
-        return True if self.endpoint.ca is None else pinned_context(self.endpoint.ca, SYSTEM, f"caBundle of {self.endpoint.name}")
+        if not self.endpoint.url.startswith("https:"):
+            return True  # no TLS: nothing to check
+        return pinned_context(self.endpoint.ca or "", SYSTEM, f"caBundle of {self.endpoint.name}")
 
     @property
     def _where(self) -> str:
