@@ -293,3 +293,25 @@ async def test_an_unknown_step_is_64_with_the_usage(client: Client, step: str) -
     ended = await client.run(step)
     assert ended.code == 64
     assert "usage: vmscaler-step claim|allocate|clone|verify|join|finish|rollback" in ended.out
+
+
+async def test_a_refusal_with_no_reason_still_leaves_one(gateway: Gateway, client: Client) -> None:
+    """The pipeline makes it the build's description; an empty one would say nothing."""
+    gateway.replies = [answer("refused")]
+    assert (await client.run("claim")).code == 3
+    assert (client.folder / "claim-7.reason").read_text() == "refused\n"
+
+
+async def test_a_reason_beyond_ascii_on_an_agent_without_a_locale(gateway: Gateway, client: Client) -> None:
+    client.env |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    gateway.replies = [answer("refused", reason="Cooldown", message="the last scaling was grün-1…")]
+    ended = await client.run("claim")
+    assert ended.code == 3, ended.out
+    assert (client.folder / "claim-7.reason").read_text(encoding="utf-8") == "Cooldown: the last scaling was grün-1…\n"
+
+
+async def test_what_cannot_be_cleaned_up_stops_no_claim(gateway: Gateway, client: Client) -> None:
+    (client.folder / "claim-3.event").mkdir()
+    gateway.replies = [answer("succeeded", event="web-0f8e9-3")]
+    assert (await client.run("claim")).code == 0
+    assert (client.folder / "claim-7.event").read_text() == "web-0f8e9-3\n"
