@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -22,6 +23,14 @@ SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("explore", max_examples=1000, **SLOW)
 settings.register_profile("same", derandomize=True, **SLOW)
 settings.load_profile("same")
+
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+Golden = Callable[[str, str | bytes], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew from what the code renders now")
 
 
 def pytest_configure() -> None:
@@ -65,6 +74,26 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 async def _built(name: str) -> None:
     await BUILDS[name]()
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """golden(name, text or bytes): compare with tests/golden/<name>; with --update-golden, write it."""
+
+    def check(name: str, content: str | bytes) -> None:
+        path, wanted = GOLDEN / name, content.encode() if isinstance(content, str) else content
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(wanted)
+        assert path.is_file(), f"{path} is not there: run pytest with --update-golden and read what it writes"
+        kept = path.read_bytes()
+        same = "if this is meant, run pytest with --update-golden and read what it writes"
+        if isinstance(content, str):
+            assert content == kept.decode(), same
+        else:
+            assert content == kept, same
+
+    return check
 
 
 @pytest.fixture(autouse=True)

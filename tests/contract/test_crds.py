@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from lab.controlplane import ControlPlane
 from vmscaler.api.crd import KINDS
 from vmscaler.decide.names import event_name, instance_name, lease_name
 
-GOLDEN = ROOT / "tests" / "golden" / "kubectl"
 WIDTH = 120
 NAMESPACE = "acme-get"  # as long as customers' names are
 LABEL = "vmscaler.test/columns=yes"
@@ -124,23 +122,12 @@ async def busy(cluster: ControlPlane) -> AsyncIterator[ControlPlane]:
     await cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else f"{path} is not there"
-
-
 @pytest.mark.parametrize(
     ("name", "what"),
     [("get-all", "site,vmt,asp,vmi,ipl,soe"), *((f"get-{kind}", kind) for kind in ("site", "vmt", "asp", "vmi", "ipl", "soe"))],
 )
-async def test_columns_fit(busy: ControlPlane, request: pytest.FixtureRequest, name: str, what: str) -> None:
+async def test_columns_fit(busy: ControlPlane, golden: Callable[[str, str], None], name: str, what: str) -> None:
     shown = await busy.kubectl("get", what, "-A", "-l", LABEL)
     text = "\n".join(re.sub(r"\d+[smh](\d+s)?$", "<age>", line.rstrip()) for line in shown.splitlines()) + "\n"
-    if request.config.getoption("--update-golden", default=False):
-        _write(GOLDEN / f"{name}.txt", text)
-    assert text == _read(GOLDEN / f"{name}.txt"), "if this is meant, run pytest tests/unit tests/contract/test_crds.py with --update-golden"
+    golden(f"kubectl/{name}.txt", text)
     assert max(len(line) for line in text.splitlines()) <= WIDTH

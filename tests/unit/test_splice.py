@@ -13,21 +13,6 @@ GIVEN = Path(__file__).resolve().parent.parent / "golden" / "monitoring" / "give
 RULES, TARGETS = "/etc/prometheus/vmscaler/rules/vmscaler-*.yml", "/etc/prometheus/vmscaler/targets/vmscaler-*.json"
 
 
-GOLDEN = GIVEN.parent / "want"
-
-
-@pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
-    """As the suite's fixture of this name, but in bytes: line endings matter here."""
-
-    def check(name: str, content: bytes) -> None:
-        if request.config.getoption("--update-golden", default=False):
-            (GOLDEN / name).write_bytes(content)
-        assert content == (GOLDEN / name).read_bytes(), "if this is meant, run pytest with --update-golden and read what it writes"
-
-    return check
-
-
 def routed(file: YamlFile, policy: str = "web", *, url: str = "https://jenkins.example.com/generic-webhook-trigger/invoke") -> YamlFile:
     name = f"vmscaler/acme/{policy}"
     receiver = receiver_document(
@@ -50,7 +35,7 @@ def entered(text: str) -> YamlFile:
 def test_a_route_goes_into_peoples_alertmanager_yml_and_out_again(path: Path, golden: Callable[[str, bytes], None]) -> None:
     given = YamlFile(path.read_bytes())
     one = routed(given)
-    golden(path.name, one.content)
+    golden(f"monitoring/want/{path.name}", one.content)
     two = routed(one, "shop")
     assert routed(two) is two, "already right: not even a new object"
     assert without_route(two, "vmscaler/acme/shop").content == one.content
@@ -61,7 +46,7 @@ def test_a_route_goes_into_peoples_alertmanager_yml_and_out_again(path: Path, go
 def test_two_entries_go_into_peoples_prometheus_yml_and_out_again(path: Path, golden: Callable[[str, bytes], None]) -> None:
     given = YamlFile(path.read_bytes())
     edited = with_entries(given, RULES, TARGETS)
-    golden(path.name, edited.content)
+    golden(f"monitoring/want/{path.name}", edited.content)
     assert with_entries(edited, RULES, TARGETS) is edited
     assert without_entries(edited, RULES).content == given.content
 
