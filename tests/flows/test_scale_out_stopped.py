@@ -14,6 +14,7 @@ from vmscaler.flows.claim import ensure_event
 from vmscaler.flows.settle import fail, succeed
 from vmscaler.flows.steps import Outcome
 from vmscaler.ports.errors import Conflict
+from vmscaler.ports.vsphere import CloneOrder
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.looptime]
 
@@ -81,6 +82,27 @@ async def test_somebody_deletes_the_instance_while_its_clone_runs() -> None:
     await world.step("allocate", ref, build)
     cloning = asyncio.ensure_future(world.step("clone", ref, build))
     await asyncio.sleep(1.0)
+    await world.delete((await world.instances())[0])
+    answer = await cloning
+    assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "InstanceDeleted")
+    await failed(world, "InstanceDeleted", "clone", leases=1)
+    assert len(world.vsphere.orders) == 1
+
+
+async def test_somebody_deletes_the_instance_while_its_clone_is_being_ordered() -> None:
+    """The order is on its way to a slow vCenter: a clean-up that looked now would find nothing, and the VM would come after it."""
+    world = await about_to()
+    ref, build = await world.ref(), await world.build_ref(1)
+    await world.build(1, stop_before="clone")
+    order = world.vsphere.clone
+
+    async def slow(wanted: CloneOrder) -> str:
+        await asyncio.sleep(20)
+        return await order(wanted)
+
+    world.vsphere.clone = slow  # type: ignore[method-assign]
+    cloning = asyncio.ensure_future(world.step("clone", ref, build))
+    await asyncio.sleep(5)
     await world.delete((await world.instances())[0])
     answer = await cloning
     assert isinstance(answer, Outcome) and (answer.state, answer.reason) == ("failed", "InstanceDeleted")
