@@ -56,6 +56,7 @@ class Host:
         self.contents = contents or {}
         self.did: list[str] = []
         self.mounts, self.name = "", "am-1"
+        self.trouble: asyncssh.SFTPError | None = None
 
     @contextlib.asynccontextmanager
     async def sftp(self, what: str) -> AsyncIterator[Any]:
@@ -69,12 +70,16 @@ class Host:
         return Rejected("monitoring", "NotAccessible", what)
 
     async def remove(self, path: str) -> None:
+        if self.trouble is not None:
+            raise self.trouble
         if path not in self.contents:
             raise asyncssh.SFTPNoSuchFile("No such file")
         del self.contents[path]
         self.did.append("remove")
 
     def open(self, path: str, mode: str, attributes: asyncssh.SFTPAttrs | None = None) -> Handle:
+        if self.trouble is not None:
+            raise self.trouble
         if "x" in mode:
             assert path not in self.contents
         if attributes is not None:
@@ -82,7 +87,7 @@ class Host:
         return Handle(self, path)
 
     async def posix_rename(self, staged: str, path: str) -> None:
-        raise asyncssh.SFTPFailure("Failure")
+        raise self.trouble or asyncssh.SFTPFailure("Failure")
 
 
 def files(host: Host) -> RemoteFiles:
@@ -133,3 +138,27 @@ async def test_why_a_file_cannot_be_replaced(path: str, said: str) -> None:
     with pytest.raises(Rejected) as refused:
         await files(host).rename_over(PATH, path)
     assert refused.value.message == f"{path} {said}"
+
+
+@pytest.mark.parametrize(
+    "trouble", [asyncssh.SFTPPermissionDenied("no"), asyncssh.SFTPFailure("Failure"), asyncssh.SFTPConnectionLost("gone")]
+)
+async def test_what_went_wrong_is_no_absence(trouble: asyncssh.SFTPError) -> None:
+    """A file that may not be read is there: taken for absent it would be made anew, or held for removed."""
+    host = Host({PATH: b"x"})
+    host.trouble = trouble
+    for attempt in (files(host).read(PATH), files(host).remove(PATH), files(host).write_new(PATH, b"y", Owner(0o600, 1, 1))):
+        with pytest.raises(type(trouble)):
+            await attempt
+    assert (host.contents, host.did) == ({PATH: b"x"}, [])
+    if not isinstance(trouble, asyncssh.SFTPFailure):
+        with pytest.raises(type(trouble)):
+            await files(host).rename_over(PATH, "/b")
+
+
+@pytest.mark.parametrize("absent", [asyncssh.SFTPNoSuchFile("No such file"), asyncssh.SFTPNoSuchPath("No such path")])
+async def test_what_is_absent_is_none_and_gone(absent: asyncssh.SFTPError) -> None:
+    host = Host()
+    host.trouble = absent
+    assert await files(host).read(PATH) is None
+    await files(host).remove(PATH)
