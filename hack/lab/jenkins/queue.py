@@ -232,6 +232,7 @@ class Queue:
             self._workspaces.discard(workspace)
             del self.busy[executor]
             self.free.append(executor)
+            self.free.sort()  # the highest is taken next, in whatever order builds ended
             self.scan()
 
     def _workspace(self, name: str) -> str:
