@@ -146,7 +146,14 @@ class Guest:
         runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.05)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, self.address, port, backlog=512).start()
+        starting = asyncio.ensure_future(web.TCPSite(runner, self.address, port, backlog=512).start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Cancelled between its bind and its return it would leave a server that nobody knows, and listens.
+            with contextlib.suppress(OSError):
+                await starting
+            raise
 
     async def _stop(self) -> None:
         runners, self._runners = self._runners, []
