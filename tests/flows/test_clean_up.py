@@ -252,6 +252,8 @@ async def test_a_lease_whose_holder_lives_cannot_be_taken_away() -> None:
     await asyncio.sleep(120)
     (lease,) = await world.leases()
     assert lease.deleting and lease.status.phase == LeasePhase.LEASED
+    assert lease.status.reason.startswith("VmInstance acme/web-") and lease.status.reason.endswith("delete that")
+    assert [(event.type, count) for event, count in world.kube.events.items() if event.reason == "Held"] == [("Warning", 1)]
     # And its address still gets its rest when the holder goes.
     await world.delete((await world.instances())[0])
     await gone(world, VmInstance)

@@ -6,6 +6,7 @@ from vmscaler.api.iplease import IpLease, LeasePhase
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.flows.context import Context
 from vmscaler.flows.instance import free
+from vmscaler.flows.status import ensure_status
 from vmscaler.ports.errors import NotFound, Retryable
 
 
@@ -44,5 +45,10 @@ async def _holder_gone(ctx: Context, lease: IpLease) -> bool:
     if vmi.uid != holder.uid:
         return lease.deleting
     if lease.deleting:
-        raise Retryable("vmscaler", "Held", f"{lease.metadata.name} is held by {holder.namespace}/{holder.name}: delete that", after=30.0)
+        message = f"VmInstance {holder.namespace}/{holder.name} uses the address: the lease goes with it, delete that"
+        if lease.status.reason != message:
+            # Who deleted it waits at a prompt that says nothing.
+            await ensure_status(ctx, lease, {"reason": message})
+            await ctx.kube.emit(lease, "Warning", "Held", message)
+        raise Retryable("vmscaler", "Held", f"{lease.metadata.name}: {message}", after=30.0)
     return False
