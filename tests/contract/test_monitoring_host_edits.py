@@ -210,6 +210,22 @@ async def test_mode_and_owner_stay_and_backups_are_bounded(monitoring_host: Moni
         path.write_bytes(before)
 
 
+async def test_a_link_beside_the_file_stays_a_link(monitoring_host: Monitoring) -> None:
+    """`current.yml -> alertmanager.yml`: what the link leads to is edited, not the link replaced by a file of ours."""
+    path = alertmanager_yml(monitoring_host)
+    link, before = path.with_name("current.yml"), path.read_bytes()
+    link.symlink_to(path.name)
+    try:
+        async with editing(monitoring_host, alertmanager={"configFile": str(link)}) as hosts:
+            await hosts.put_route(route(hosts))
+            assert link.is_symlink() and b"vmscaler/acme/web" in path.read_bytes()
+            assert await loaded_hash(monitoring_host) == config_hash(path.read_bytes())
+            await hosts.remove_route("vmscaler/acme/web")
+        assert link.is_symlink() and path.read_bytes() == before
+    finally:
+        link.unlink()
+
+
 async def test_a_token_is_readable_to_its_owner_alone(monitoring_host: Monitoring) -> None:
     async with editing(monitoring_host) as hosts:
         await hosts.put_token("vmscaler-acme.web.token", TOKEN)

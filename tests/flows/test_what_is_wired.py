@@ -89,6 +89,16 @@ async def test_the_rules() -> None:
     await world.stop()
 
 
+async def test_one_figure_of_two_is_enough_for_rules_that_can_fire() -> None:
+    world = await World.make(policy=lambda body: body["spec"]["monitoring"].update(cpuThreshold=80, memoryThreshold=90))
+    world.prometheus.silent = "node_memory"
+    await world.start()
+    await world.ready()
+    (group,) = document(world.hosts.loaded[RULES])["groups"]
+    assert len(group["rules"]) == 2
+    await world.stop()
+
+
 async def test_a_gateway_that_may_not_stand_in_a_pipeline() -> None:
     world = await World.make()
     operator = await world.start()
