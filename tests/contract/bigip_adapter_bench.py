@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
+import pytest
 from tests.contract.bigip_bench import PASSWORD, USER, Bigip
 from tests.fakes.effects import DirectEffects
 
 from vmscaler.adapters.bigip import BigIpClient
-from vmscaler.ports.errors import Retryable
+from vmscaler.ports.errors import OutsideError, Retryable
 
 T = TypeVar("T")
 
@@ -56,3 +57,11 @@ async def writes(unit: Bigip, *methods: str) -> list[tuple[str, str, int]]:
     """(method, path, status) of what the device was asked to change (of these methods, if any are given)."""
     audit = (await unit.status())["audit"]
     return [(w["method"], w["path"], w["status"]) for w in audit if not methods or w["method"] in methods]
+
+
+async def raised(call: Awaitable[Any]) -> OutsideError:
+    """The error that the call ends with; it holds no password."""
+    with pytest.raises(OutsideError) as info:
+        await call
+    assert PASSWORD not in repr(info.value)
+    return info.value

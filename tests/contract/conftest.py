@@ -15,6 +15,7 @@ from tests.contract.kube_api import KubeApi, temporary_namespace
 from tests.contract.kube_bench import apply_crds
 from tests.contract.monitoring_bench import Monitoring, monitoring_bench
 from tests.contract.monitoring_hosts_bench import people_files, restore
+from tests.contract.step_bench import Client, Gateway
 from tests.contract.vsphere_adapter_bench import FaultControl, clear
 from tests.contract.vsphere_judge import VCenter
 
@@ -88,6 +89,28 @@ async def lab_bigip(tmp_path: Path) -> AsyncIterator[Bigip]:
     async with bigip_bench.bench(tmp_path) as bigip:
         await bigip.log_in()
         yield bigip
+
+
+@pytest_asyncio.fixture
+async def step_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+    """What jenkins/vmscaler-step asks, answering as a test scripts it."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    monkeypatch.setenv("STEP_BENCH_FOLDER", str(folder))
+    gateway = Gateway()
+    await gateway.start()
+    yield gateway
+    await gateway.stop()
+
+
+@pytest_asyncio.fixture
+async def step_client(step_gateway: Gateway, tmp_path: Path) -> AsyncIterator[Client]:
+    """jenkins/vmscaler-step beside it, in a workspace of its own."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    client = Client(step_gateway, workspace)
+    yield client
+    await client.kill()
 
 
 def _monitoring_versions() -> list[str | None]:

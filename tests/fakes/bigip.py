@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tests.fakes.effects import DirectEffects
+from tests.fakes.failing import Failing
 
 from vmscaler.ports.bigip import SYSTEM, Member, Pool, VirtualServer
 from vmscaler.ports.effects import Effects
-from vmscaler.ports.errors import NotFound, OutsideError, Rejected
+from vmscaler.ports.errors import NotFound, Rejected
 
 T = TypeVar("T")
 
@@ -38,17 +39,11 @@ class _Pool:
     members: dict[str, _Member] = field(default_factory=dict)
 
 
-@dataclass
-class _Failure:
-    error: OutsideError
-    left: int | None
-    after_effect: bool
-
-
-class FakeBigIp:
+class FakeBigIp(Failing):
     """Implements vmscaler.ports.bigip.BigIp. `calls` holds the names of the methods that were called."""
 
     def __init__(self, effects: Effects | None = None, *, version: str = "16.1.4", first_health: str = "checking") -> None:
+        super().__init__()
         self.effects: Effects = effects or DirectEffects()
         self.version = version
         self.first_health = first_health
@@ -61,7 +56,6 @@ class FakeBigIp:
         self.closed = False
         self.unsaved = False
         """Whether a reboot would undo something (a drain excepted, which is not saved)."""
-        self._failures: dict[str, _Failure] = {}
 
     def put_pool(self, path: str, *, monitor: str = "/Common/http", members: Iterable[tuple[str, int]] = ()) -> None:
         """A pool with members that are enabled, and up where there is a monitor."""
@@ -74,14 +68,6 @@ class FakeBigIp:
     def put_virtual(self, name: str, address: str, port: int, pool: str) -> None:
         """A virtual server with this default pool."""
         self.virtuals.append(VirtualServer(name, address, port, pool))
-
-    def fail(self, method: str, error: OutsideError, *, times: int | None = 1, after_effect: bool = False) -> None:
-        """Let a method raise: `times` times (None: until `heal`), before or after it has done its work."""
-        self._failures[method] = _Failure(error, times, after_effect)
-
-    def heal(self) -> None:
-        """No failures any more."""
-        self._failures.clear()
 
     async def about(self) -> str:
         return await self._call("about", lambda: self.version)
@@ -232,16 +218,10 @@ class FakeBigIp:
 
     async def _call_write(self, method: str, work: Callable[[], Awaitable[T]]) -> T:
         self.calls.append(method)
-        failure = self._failures.get(method)
-        if failure is not None:
-            if failure.left is not None:
-                failure.left -= 1
-                if failure.left == 0:
-                    del self._failures[method]
-            if failure.after_effect:
-                await work()
-            raise failure.error
-        return await work()
+        self._strike(method, after_effect=False)
+        done = await work()
+        self._strike(method, after_effect=True)
+        return done
 
 
 def _full(name: str) -> str:

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.fakes.effects import DirectEffects
+from tests.fakes.failing import Failing
 from tests.fakes.vsphere_tasks import FakeTasks, TaskFault
 
 from vmscaler.decide.marks import ours
 from vmscaler.ports.effects import Effects
-from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable
+from vmscaler.ports.errors import Conflict, NotFound, Rejected, Retryable
 from vmscaler.ports.vsphere import SYSTEM, CloneOrder, TaskInfo, TemplateInfo, VmInfo
 
 
@@ -44,17 +45,11 @@ class FakeVm:
     instance_uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
-@dataclass
-class _Failure:
-    error: OutsideError
-    left: int | None
-    after_effect: bool
-
-
-class FakeVSphere:
+class FakeVSphere(Failing):
     """Implements vmscaler.ports.vsphere.VSphere. `calls` holds the names of the methods that were called."""
 
     def __init__(self, effects: Effects | None = None, *, datacenter: str = "DC0", task_limit: float = 45.0) -> None:
+        super().__init__()
         self.effects: Effects = effects or DirectEffects()
         root = f"/{datacenter}/vm"
         self.folders: set[str] = {root}
@@ -68,7 +63,6 @@ class FakeVSphere:
         self.calls: list[str] = []
         self.closed = False
         self._task_limit = task_limit
-        self._failures: dict[str, _Failure] = {}
         self._numbers = 100
 
     # --- arranging ---
@@ -103,17 +97,13 @@ class FakeVSphere:
                 return vm
         raise KeyError(name)
 
-    def fail(self, method: str, error: OutsideError, *, times: int | None = 1, after_effect: bool = False) -> None:
-        """Let a method raise: `times` times (None: until `heal`), before or after it has done its work."""
-        self._failures[method] = _Failure(error, times, after_effect)
-
     def fail_task(self, kind: str, fault: str, message: str = "") -> None:
         """Let the next task of this kind end with this fault (a type's name)."""
         self._tasks.faults[kind] = (fault, message or f"{fault} by the fake")
 
     def heal(self) -> None:
         """No method and no task fails any more."""
-        self._failures.clear()
+        super().heal()
         self._tasks.faults.clear()
 
     def end_tasks(self) -> None:
@@ -239,18 +229,10 @@ class FakeVSphere:
     def _begin(self, method: str) -> None:
         self.calls.append(method)
         self._advance()
-        self._fail(method, after_effect=False)
+        self._strike(method, after_effect=False)
 
     def _end(self, method: str) -> None:
-        self._fail(method, after_effect=True)
-
-    def _fail(self, method: str, *, after_effect: bool) -> None:
-        failure = self._failures.get(method)
-        if failure is None or failure.after_effect is not after_effect or failure.left == 0:
-            return
-        if failure.left is not None:
-            failure.left -= 1
-        raise failure.error
+        self._strike(method, after_effect=True)
 
     async def _write(self, operation: str, target: str, act: Callable[[], str | None]) -> str:
         async def call() -> str:
