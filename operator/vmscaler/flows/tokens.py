@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import structlog
+from pydantic import ValidationError
+
 from vmscaler.api.meta import PolicyRef
 from vmscaler.flows.context import Context
 from vmscaler.ports.errors import Conflict, NotFound, Rejected
@@ -14,6 +17,8 @@ from vmscaler.ports.errors import Conflict, NotFound, Rejected
 LABELS = {"app.kubernetes.io/managed-by": "vmscaler", "vmscaler.io/secret": "policy-tokens"}
 HOOK, STEP = "hookToken", "stepToken"
 NAMESPACE, NAME, UID = "vmscaler.io/policy-namespace", "vmscaler.io/policy-name", "vmscaler.io/policy-uid"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,12 @@ async def ensure_tokens(ctx: Context, ref: PolicyRef) -> Tokens:
 
 
 async def policies_by_step_token(ctx: Context) -> dict[str, PolicyRef]:
-    """step token -> policy, for the gateway."""
+    """step token -> policy, for the gateway. A Secret that somebody spoiled is left out: it is nobody's but its own policy's trouble."""
     found = {}
-    for _, notes, data in await ctx.kube.list_secrets(LABELS):
-        if data.get(STEP) and UID in notes:
+    for name, notes, data in await ctx.kube.list_secrets(LABELS):
+        try:
             found[data[STEP]] = PolicyRef(namespace=notes[NAMESPACE], name=notes[NAME], uid=notes[UID])
+        except (KeyError, ValidationError):
+            log.warning("tokens left out: the Secret lacks its token or says not whose it is", secret=name)
+    found.pop("", None)
     return found

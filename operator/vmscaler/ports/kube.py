@@ -61,7 +61,7 @@ class Kube(Protocol):
         ...
 
     async def list_secrets(self, labels: dict[str, str]) -> list[tuple[str, dict[str, str], dict[str, str]]]:
-        """(name, annotations, decoded data) of the operator's namespace's Secrets with these labels."""
+        """(name, annotations, decoded data) of the operator's namespace's Secrets with these labels; without those that are not text."""
         ...
 
     async def emit(self, obj: R, type_: str, reason: str, message: str) -> None:

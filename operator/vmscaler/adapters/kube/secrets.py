@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 
+import structlog
+
 from vmscaler.adapters.kube.answers import SYSTEM
 from vmscaler.adapters.kube.rest import MERGE_PATCH, Rest, segment, selector
 from vmscaler.api.meta import Json
 from vmscaler.ports.effects import Effects
 from vmscaler.ports.errors import NotFound, Rejected
+
+log = structlog.get_logger()
 
 
 class SecretStore:
@@ -27,7 +31,10 @@ class SecretStore:
         found = []
         async for item in self._rest.pages(self._path, selector(labels)):
             metadata = item["metadata"]
-            found.append((metadata["name"], metadata.get("annotations") or {}, _decoded(item)))
+            try:
+                found.append((metadata["name"], metadata.get("annotations") or {}, _decoded(item)))
+            except Rejected as error:  # one that somebody spoiled must not hide the others
+                log.warning("left out of a list", kind="Secret", reason=error.reason, error=str(error))
         return found
 
     async def create(self, name: str, data: dict[str, str], labels: dict[str, str], annotations: dict[str, str]) -> None:
