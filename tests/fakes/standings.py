@@ -161,6 +161,11 @@ def operator_gone() -> Seen:
     return replace(idle(), operator=Heartbeat("operator-1", ago(900), timedelta(seconds=15)))
 
 
+def held(site: Site, reason: str, message: str) -> None:
+    """The Site's summary while it goes."""
+    site.status.conditions = set_condition(site.status.conditions, c.READY, ConditionStatus.FALSE, reason, message, now=ago(200))
+
+
 def being_deleted() -> Seen:
     seen = idle()
     seen.policy.metadata.deletion_timestamp = ago(60)

@@ -133,6 +133,16 @@ def test_what_is_wrong_is_said_once() -> None:
     assert wrong(standings.idle()) == []
 
 
+def test_a_site_that_goes_says_what_it_waits_for() -> None:
+    seen = standings.idle()
+    assert seen.site is not None
+    seen.site.metadata.deletion_timestamp = ago(9)
+    standings.held(seen.site, "InUse", "the Site is being deleted but used by policy acme/web: delete those first")
+    [(whose, status, why)] = wrong(seen)
+    assert (whose, status) == ("Site default: Ready", "False for 3m20s")
+    assert why.startswith("InUse: the Site is being deleted")
+
+
 def test_the_brake_is_told() -> None:
     seen = standings.mass_deletion()
     assert [row[0] for row in wrong(seen)] == ["web-7a38d-1-1: Removed"]

@@ -200,8 +200,11 @@ def wrong(seen: Seen) -> list[tuple[str, str, str]]:
 
     for condition in _not_true(seen.policy.status.conditions):
         add("", condition)
-    for condition in _not_true(seen.site.status.conditions) if seen.site is not None else []:
-        add(f"Site {seen.policy.spec.site_ref.name}: ", condition)
+    if seen.site is not None:
+        whose, theirs = f"Site {seen.policy.spec.site_ref.name}: ", seen.site.status.conditions
+        held = find(theirs, c.READY) if seen.site.deleting else None  # then it says what the removal waits for
+        for condition in [*_not_true(theirs), *([held] if held is not None else [])]:
+            add(whose, condition)
     for vmi in seen.instances:
         if (removed := find(vmi.status.conditions, c.REMOVED)) is not None and vmi.deleting:
             add(f"{vmi.metadata.name}: ", removed)

@@ -182,7 +182,7 @@ async def _pool(systems: Systems, policy: AutoscalingPolicy, name: str) -> Seen[
 async def _baseline(pool: Pool, mine: list[VmInstance]) -> Seen[int]:
     members = _base(pool, mine)
     enabled = sum(1 for member in members if member.enabled)
-    return Seen(enabled, "Counted", f"{len(members)} members of {pool.full_path} were made by people, {enabled} of them enabled")
+    return Seen(enabled, "Counted", f"{len(members)} members of {pool.full_path} are not this policy's, {enabled} of them enabled")
 
 
 def _views(pool: Pool) -> list[MemberView]:
