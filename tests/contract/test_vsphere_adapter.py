@@ -195,6 +195,16 @@ async def _off(world: World, mo_ref: str) -> bool:
     return not (await world.vsphere.vm(mo_ref)).powered_on
 
 
+async def test_a_vm_that_somebody_suspended_is_powered_off_before_its_removal(lab_vcenter: VCenter, world: World) -> None:
+    """The simulator would remove it as it is; a vCenter need not."""
+    vm = await world.cloned("web-s")
+    with vsphere_judge.connected(lab_vcenter) as si:
+        vsphere_judge.ended(vsphere_judge.found(si, f"{FOLDER}/web-s").SuspendVM_Task())
+    assert not (await world.vsphere.vm(vm.mo_ref)).powered_on
+    await world.vsphere.destroy(vm.mo_ref, MARKS)
+    assert world.writes == ["vm.clone", "vm.power-off", "vm.destroy"] and await world.names() == []
+
+
 @pytest.mark.parametrize("operation", ["vm.power-off", "vm.destroy"])
 async def test_the_marks_are_looked_at_again_at_each_write(lab_vcenter: VCenter, operation: str) -> None:
     class Overtaken(DirectEffects):

@@ -158,13 +158,14 @@ class VSphereClient:
         Raises Rejected(NotOurs), Retryable(TaskRunning) after `task_limit`.
         """
 
-        def look(content: Any) -> VmInfo:
+        def look(content: Any) -> bool:
+            """Whether it is to be powered off; so is a suspended one."""
             vm = by_ref(content, vim.VirtualMachine, mo_ref)
             properties = of_vm(content, vm)
             info = vm_info(vm, properties)
             if properties.get("config.template") or not ours(info.guestinfo, expected_guestinfo):
                 raise Rejected(SYSTEM, "NotOurs", f"{info.name} ({mo_ref}) does not carry our marks: it is left alone")
-            return info
+            return str(properties["runtime.powerState"]) != "poweredOff"
 
         def power_off(content: Any) -> Any:
             look(content)
@@ -175,7 +176,7 @@ class VSphereClient:
             return by_ref(content, vim.VirtualMachine, mo_ref).Destroy_Task()
 
         try:
-            if (await self._session.call(f"read {mo_ref}", look)).powered_on:
+            if await self._session.call(f"read {mo_ref}", look):
                 await self._carry_out("vm.power-off", mo_ref, power_off)
             await self._carry_out("vm.destroy", mo_ref, remove)
         except NotFound:
