@@ -100,6 +100,10 @@ async def test_a_credential_whose_value_somebody_changed_is_copied_anew() -> Non
     await world.quiet()
     assert world.jenkins.credentials[hook] == right
     assert await world.condition("JobReady") == ("True", "Confirmed")
+    assert world.operator is not None and world.operator.ctx.copied_at
+    await world.delete(await world.policy())
+    await world.quiet()
+    assert not world.operator.ctx.copied_at  # else one entry for each policy that ever was
     await world.stop()
 
 

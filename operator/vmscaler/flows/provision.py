@@ -284,7 +284,8 @@ async def _no_route(policy: AutoscalingPolicy, systems: Systems) -> Seen[bool]:
 
 
 async def unprovision(ctx: Context, policy: AutoscalingPolicy, systems: Systems) -> None:
-    """Rules, route, receiver, job, credentials, tokens: nothing ever fires at a thing that is gone. Every part may be gone already."""
+    """Rules, route, receiver, token file, job, credentials: nothing ever fires at a thing that is gone. Every part may be gone already."""
+    ctx.copied_at.pop(policy.uid, None)
     namespace, own = policy.customer, policy.metadata.name
     await systems.hosts.remove_rules(names.rule_file(namespace, own))
     await systems.hosts.remove_route(names.receiver(namespace, own))
