@@ -124,6 +124,19 @@ async def test_every_change_is_synchronised_and_a_drain_is_not_saved(tmp_path: P
         assert (status["syncStatus"], status["saved"]) == ("In Sync", False)
 
 
+async def test_what_another_process_left_unsynchronised_is_synchronised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = Gate()
+    async with pair(tmp_path, monkeypatch) as (a, b), client_of(a, b, effects=effects) as client:
+        async with client_of(a, b) as earlier:
+            await a.faults(mcpd_500={"path": "/tm/cm", "methods": ["POST"]})
+            with pytest.raises(Retryable):
+                await earlier.add_member(WEB, "10.9.0.5", 80)
+        await a.faults()
+        await client.persist()
+        await client.persist()
+    assert effects.operations == ["config.save", "config.sync"]
+
+
 async def test_a_group_that_synchronises_by_itself_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     effects = Gate()
     async with pair(tmp_path, monkeypatch, auto=True) as (a, b), client_of(a, b, effects=effects) as client:
