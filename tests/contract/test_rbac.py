@@ -53,7 +53,7 @@ async def verbs(cluster: ControlPlane, user: str, resource: str, namespace: str 
         (f"{GROUP}|scaleoutevents/status", OTHER, {"patch"}),
         (f"{GROUP}|scaleinevents", OTHER, set()),
         ("events", OTHER, {"get", "create", "patch"}),
-        ("secrets", OWN, {"get", "list", "watch", "create", "patch", "delete"}),
+        ("secrets", OWN, {"get", "list", "create", "delete"}),
         ("secrets", OTHER, set()),
         ("secrets", None, set()),
         ("configmaps", OWN, set()),

@@ -56,7 +56,7 @@ async def test_a_line_end_in_a_secret_is_no_part_of_a_password(monkeypatch: pyte
     site = await a_site(kube)
     for ref in (site.spec.vcenter, site.spec.bigip, site.spec.jenkins):
         values = {"username": "sample\n", "password": "sample pass \r\n", "token": "sample-token\n"}
-        await kube.patch_secret(ref.credentials_secret_ref.name, values)
+        kube.edit_secret(ref.credentials_secret_ref.name, values)
     made: dict[str, tuple[object, ...]] = {}
     for client in ("VSphereClient", "BigIpClient", "JenkinsClient"):
         kind = getattr(systems_module, client)
@@ -80,7 +80,7 @@ async def test_only_what_the_clients_are_made_of_makes_new_ones() -> None:
     first = await systems.of(site)
     site = await kube.patch(site, {"spec": {"displayName": "another", "tenants": []}})
     assert await systems.of(site) is first
-    await kube.patch_secret(site.spec.bigip.credentials_secret_ref.name, {"password": "sample-2"})
+    kube.edit_secret(site.spec.bigip.credentials_secret_ref.name, {"password": "sample-2"})
     second = await systems.of(site)
     assert second is not first
     site = await kube.patch(site, {"spec": {"vcenter": {"url": "https://other.example.org"}}})
@@ -130,7 +130,7 @@ async def test_the_end_of_the_process_closes_what_would_be_closed_later_too() ->
     site = await a_site(kube)
     systems = SiteSystems(kube, DirectEffects(), clients)
     await systems.of(site)
-    await kube.patch_secret(site.spec.bigip.credentials_secret_ref.name, {"password": "sample-2"})
+    kube.edit_secret(site.spec.bigip.credentials_secret_ref.name, {"password": "sample-2"})
     await systems.of(site)
     await systems.close()
     assert len(clients.closed) == len(set(clients.closed)) == 12

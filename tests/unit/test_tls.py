@@ -122,7 +122,7 @@ async def test_a_gateway_secret_that_cannot_serve_is_told_at_the_start(spoiled: 
         "a CA that is none": {"ca.crt": pem},
         "an empty certificate": {"tls.crt": pem},
     }[spoiled]
-    await kube.patch_secret("vmscaler-gateway-tls", change)
+    kube.edit_secret("vmscaler-gateway-tls", change)
     with pytest.raises(Rejected, match=r"Secret vmscaler-gateway-tls: .*: correct them, or delete it") as refused:
         await ensure_certificate(kube, "vmscaler-gateway-tls", url, SystemClock().now())
     assert refused.value.reason == "SecretNotUsable"

@@ -52,10 +52,6 @@ class Kube(Protocol):
         """Create a Secret in the operator's namespace. Raises Conflict if it exists."""
         ...
 
-    async def patch_secret(self, name: str, data: dict[str, str]) -> None:
-        """Merge keys into a Secret of the operator's namespace. Raises NotFound."""
-        ...
-
     async def delete_secret(self, name: str) -> None:
         """Delete it; absent is fine."""
         ...

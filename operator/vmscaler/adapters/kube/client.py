@@ -134,10 +134,6 @@ class KubeClient:
         """Create a Secret in the operator's namespace. Raises Conflict if it exists."""
         await self._secrets.create(name, data, labels, annotations)
 
-    async def patch_secret(self, name: str, data: dict[str, str]) -> None:
-        """Merge keys into a Secret of the operator's namespace. Raises NotFound."""
-        await self._secrets.patch(name, data)
-
     async def delete_secret(self, name: str) -> None:
         """Delete it; absent is fine."""
         await self._secrets.delete(name)

@@ -8,7 +8,7 @@ import binascii
 import structlog
 
 from vmscaler.adapters.kube.answers import SYSTEM
-from vmscaler.adapters.kube.rest import MERGE_PATCH, Rest, segment, selector
+from vmscaler.adapters.kube.rest import Rest, segment, selector
 from vmscaler.api.meta import Json
 from vmscaler.ports.effects import Effects
 from vmscaler.ports.errors import NotFound, Rejected
@@ -47,10 +47,6 @@ class SecretStore:
         }
         path = self._path
         await self._effects.write(SYSTEM, "secret.create", name, lambda: self._rest.call("POST", path, body=body))
-
-    async def patch(self, name: str, data: dict[str, str]) -> None:
-        path, body = self._of(name), {"data": _encoded(data)}
-        await self._effects.write(SYSTEM, "secret.patch", name, lambda: self._rest.call("PATCH", path, body=body, content_type=MERGE_PATCH))
 
     async def delete(self, name: str) -> None:
         async def delete() -> None:
