@@ -186,3 +186,13 @@ async def test_what_cannot_be_cleaned_up_stops_no_claim(step_gateway: Gateway, s
     step_gateway.replies = [answer("succeeded", event="web-0f8e9-3")]
     assert (await step_client.run("claim")).code == 0
     assert (step_client.folder / "claim-7.event").read_text() == "web-0f8e9-3\n"
+
+
+async def test_a_fault_of_its_own_is_told_without_its_text(step_gateway: Gateway, step_client: Client) -> None:
+    """What an exception says may hold anything; and no traceback."""
+    (step_client.folder / "claim-7.event").mkdir()
+    step_gateway.replies = [answer("succeeded", event="web-0f8e9-3")]
+    ended = await step_client.run("claim")
+    assert ended.code == 70
+    assert ended.out.splitlines()[-1].startswith("claim: a fault of vmscaler-step: IsADirectoryError at line ")
+    assert "Traceback" not in ended.out and "claim-7" not in ended.out

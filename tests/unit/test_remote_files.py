@@ -37,7 +37,7 @@ class Handle:
         return self._host.contents[self._path][:size]
 
     async def stat(self) -> asyncssh.SFTPAttrs:
-        return asyncssh.SFTPAttrs(uid=1000, gid=1000, permissions=0o100600, mtime=7)
+        return asyncssh.SFTPAttrs(uid=1000, gid=1000, permissions=0o100664, mtime=7)
 
     async def setstat(self, attributes: asyncssh.SFTPAttrs) -> None:
         if attributes.uid is not None:
@@ -110,7 +110,7 @@ async def test_a_file_is_read_whole_or_not_at_all() -> None:
     host = Host({"/a": b"x" * MAX_BYTES, "/b": b"x" * (MAX_BYTES + 1)})
     read = await files(host).read("/a")
     assert read is not None and len(read.content) == MAX_BYTES
-    assert (read.owner, read.modified) == (Owner(0o600, 1000, 1000), 7)
+    assert (read.owner, read.modified) == (Owner(0o664, 1000, 1000), 7)
     with pytest.raises(Rejected, match="too large to be edited") as refused:
         await files(host).read("/b")
     assert refused.value.reason == "StyleNotSupported"
