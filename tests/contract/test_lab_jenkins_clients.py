@@ -163,7 +163,7 @@ async def test_the_faults_act_and_heal(judge: Judge) -> None:
         assert status() == 401
         judge.faults(hang=True)
         with pytest.raises(requests.ReadTimeout):
-            requests.get(judge.url, verify=judge.ca, timeout=0.3)
+            requests.get(judge.url, verify=judge.ca, timeout=(60, 0.3))
         for fault in ("hook_lost", "lose_queue"):
             judge.faults(**{fault: True})
             answer = judge.hook("sample-token").json()["jobs"]["web"]

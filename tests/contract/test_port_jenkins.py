@@ -85,7 +85,7 @@ async def bench(backend: LabJenkins | None) -> AsyncIterator[Bench]:
 
         yield Bench(fake, effects, hook, fault)
         return
-    client = backend.client(effects, timeout=3.0)
+    client = backend.client(effects, timeout=60.0)
 
     async def set_fault(name: str) -> None:
         await backend.faults(**({name: True} if name else {}))

@@ -130,7 +130,7 @@ def wire(fingerprint: str, state: str = "active", starts: str = "2025-01-01T00:0
 async def pair(*answers: Any) -> AsyncIterator[AlertmanagerClient]:
     async with contextlib.AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(serving({"/api/v2/alerts": one})) for one in answers]
-        client = AlertmanagerClient([Endpoint(f"am-{number}", url) for number, url in enumerate(urls)], timeout=5)
+        client = AlertmanagerClient([Endpoint(f"am-{number}", url) for number, url in enumerate(urls)], timeout=60)
         stack.push_async_callback(client.close)
         yield client
 
@@ -157,7 +157,7 @@ async def test_a_certificate_of_another_authority_is_untrusted() -> None:
     authority = Authority()
     async with serving({"/api/v1/status/buildinfo": {"data": {"version": "2.42.0"}}}, authority) as url:
         for ca, refused in ((authority.pem, None), (Authority().pem, Untrusted), (None, Rejected)):
-            client = PrometheusClient([Endpoint("prom-1", url, ca)], timeout=5)
+            client = PrometheusClient([Endpoint("prom-1", url, ca)], timeout=60)
             if refused is None:
                 assert await client.about() == "2.42.0"
             else:
@@ -168,7 +168,7 @@ async def test_a_certificate_of_another_authority_is_untrusted() -> None:
 
 
 async def test_nobody_there_is_retryable() -> None:
-    client = PrometheusClient([Endpoint("prom-1", f"http://127.0.0.1:{hold_port('127.0.0.1')}")], timeout=5)
+    client = PrometheusClient([Endpoint("prom-1", f"http://127.0.0.1:{hold_port('127.0.0.1')}")], timeout=60)
     with pytest.raises(Retryable) as failed:
         await client.targets_up("x")
     assert failed.value.reason == "Unreachable"
