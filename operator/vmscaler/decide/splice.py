@@ -63,10 +63,6 @@ class YamlFile:
             raise StyleNotSupported(f"line {line} is not UTF-8: save the file as UTF-8") from None
         return parse(text.removeprefix(_BOM))
 
-    def has(self, place: Place, name: str) -> bool:
-        """Whether the place holds an item of this name. Raises StyleNotSupported."""
-        return bool(locate(self.tree, place).items_named(name))
-
     def edit(self, changes: Sequence[Change]) -> YamlFile:
         """With these changes, or itself. Raises StyleNotSupported; the result then does not exist, not even in part."""
         changes = [change for change in changes if change.document is not None or change.name.encode() in self.content]
