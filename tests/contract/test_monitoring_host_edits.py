@@ -226,6 +226,30 @@ async def test_a_link_beside_the_file_stays_a_link(monitoring_host: Monitoring) 
         link.unlink()
 
 
+async def test_folders_that_are_links_are_folders(monitoring_host: Monitoring, tmp_path: Path) -> None:
+    """/etc/alertmanager may lead to another disk; a file in a folder's place is named."""
+    path = alertmanager_yml(monitoring_host)
+    tokens = Path(monitoring_host.record["alertmanager"]["tokensDir"])
+    (tmp_path / "etc").symlink_to(path.parent)
+    (tmp_path / "tokens").symlink_to(tokens)
+    link = path.with_name("current.yml")
+    link.symlink_to(path.name)
+    try:
+        where = {"configFile": str(tmp_path / "etc" / "current.yml"), "tokensDirectory": str(tmp_path / "tokens")}
+        async with editing(monitoring_host, alertmanager=where) as hosts:
+            await hosts.put_token("vmscaler-acme.web.token", TOKEN)
+            await hosts.put_route(route(hosts))
+            assert (tokens / "vmscaler-acme.web.token").read_text() == TOKEN and b"vmscaler/acme/web" in path.read_bytes()
+            await hosts.remove_route("vmscaler/acme/web")
+            await hosts.remove_token("vmscaler-acme.web.token")
+    finally:
+        link.unlink()
+    async with editing(monitoring_host, alertmanager={"tokensDirectory": str(path)}) as hosts:
+        with pytest.raises(Rejected, match="is no folder") as refused:
+            await hosts.put_token("vmscaler-acme.web.token", TOKEN)
+        assert refused.value.reason == "NotAccessible"
+
+
 async def test_a_token_is_readable_to_its_owner_alone(monitoring_host: Monitoring) -> None:
     async with editing(monitoring_host) as hosts:
         await hosts.put_token("vmscaler-acme.web.token", TOKEN)
