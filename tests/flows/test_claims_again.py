@@ -49,6 +49,23 @@ async def test_a_build_whose_event_is_over_gets_that_event_and_no_second_vm() ->
     await world.stop()
 
 
+async def test_an_event_that_is_over_takes_no_claim_of_a_later_one() -> None:
+    """All events are looked at when an operator starts."""
+    world = await about_to()
+    await world.build(1)
+    await asyncio.sleep(301)
+    ref, build = await world.ref(), await world.build_ref(2)
+    await world.step("claim", ref, build)
+    before = (await world.policy()).status.claim
+    (first, second) = await world.events()
+    assert before is not None and before.active is not None and before.active.event == second.metadata.name
+    operator = await world.restart()
+    operator.queue.wake("ScaleOutEvent", "acme", first.metadata.name)
+    await asyncio.sleep(10)
+    assert (await world.policy()).status.claim == before
+    await world.stop()
+
+
 async def test_the_token_of_a_policy_that_was_made_anew_claims_nothing() -> None:
     world = await about_to()
     ref, build = await world.ref(), await world.build_ref(1)
