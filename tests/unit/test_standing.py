@@ -11,7 +11,9 @@ from tests.fakes import standings
 from tests.fakes.policies import instance, policy
 from tests.fakes.standings import NOW, ago, decided
 
+from vmscaler.api import conditions as c
 from vmscaler.api.autoscalingpolicy import ClaimStatus, Mode
+from vmscaler.api.meta import ConditionStatus
 from vmscaler.api.scaleevent import EventPhase
 from vmscaler.decide.advice import advice
 from vmscaler.decide.claim import ALERT_SEEN, CHAIN, alert_fires
@@ -56,13 +58,16 @@ def test_headlines() -> None:
     assert "is being rolled back for 30s: verify failed: Unhealthy: health of" in headline(standings.rolling_back())
     assert "not all is True: JobReady, TargetsReady, Site default: MonitoringHostsReady" in headline(standings.jenkins_and_host_unseen())
     assert headline(standings.mass_deletion()) == "nothing would refuse a claim, but not all is True: web-7a38d-1-1: Removed"
+    failed = standings.backing_off()
+    over = headline(replace(failed, now=ago(-41)))
+    assert over.startswith("nothing would refuse a claim, but the last scale-out failed: web-7a38d-2 Failed 1m01s ago, verify: Unhealthy")
     assert headline(standings.operator_gone()).startswith("the operator does not run")
     assert headline(standings.being_deleted()) == "it is being deleted: being removed: mon-1 cannot be reached"
     assert "its event is not there yet" in headline(replace(standings.running(), event=None))
-    over = standings.running()
-    assert over.event is not None
-    over.event.status.phase = EventPhase.SUCCEEDED
-    assert headline(over).startswith("web-7a38d-2 has Succeeded; the policy is freed")
+    freed = standings.running()
+    assert freed.event is not None
+    freed.event.status.phase = EventPhase.SUCCEEDED
+    assert headline(freed).startswith("web-7a38d-2 has Succeeded; the policy is freed")
 
 
 def test_a_stage_between_two_actions_counts_from_the_last_ones_end() -> None:
@@ -147,6 +152,10 @@ def test_the_brake_is_told() -> None:
     seen = standings.mass_deletion()
     assert [row[0] for row in wrong(seen)] == ["web-7a38d-1-1: Removed"]
     assert "A brake on mass deletion" in advice(seen, "ops")[0]
+    [draining] = seen.instances
+    standings.condition(draining.status, c.REMOVED, ConditionStatus.FALSE, "Draining", "3 connections are left")
+    assert [row[2] for row in wrong(seen)] == ["Draining: 3 connections are left"]
+    assert not any("brake" in one for one in advice(seen, "ops"))
 
 
 def test_advice() -> None:

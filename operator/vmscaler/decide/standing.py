@@ -103,6 +103,8 @@ def headline(seen: Seen) -> str:
     if names := [name for name, _, _ in wrong(seen)]:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return f"nothing would refuse a claim, but not all is True: {', '.join(names[:3])}{more}"
+    if seen.claim.failures and seen.event is not None:
+        return f"nothing would refuse a claim, but the last scale-out failed: {_over(seen.event, seen.now)}"
     return "nothing is wrong here: a VM is added when the alert fires and the job's build claims it"
 
 
@@ -206,7 +208,7 @@ def wrong(seen: Seen) -> list[tuple[str, str, str]]:
         for condition in [*_not_true(theirs), *([held] if held is not None else [])]:
             add(whose, condition)
     for vmi in seen.instances:
-        if (removed := find(vmi.status.conditions, c.REMOVED)) is not None and vmi.deleting:
+        if (removed := find(vmi.status.conditions, c.REMOVED)) is not None:
             add(f"{vmi.metadata.name}: ", removed)
     return found
 
