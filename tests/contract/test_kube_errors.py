@@ -180,10 +180,10 @@ async def test_in_cluster(server: Server, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_a_kubeconfig_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(Rejected) as raised:
+    with pytest.raises(Rejected, match=r"there is no kubeconfig file .*absent") as raised:
         await from_kubeconfig(tmp_path / "absent")
     assert raised.value.reason == "KubeconfigInvalid"
-    with pytest.raises(Rejected):
+    with pytest.raises(Rejected, match=r"no pod with a mounted ServiceAccount \(.*[^.]\): .*VMSCALER_KUBECONFIG"):
         in_cluster("127.0.0.1", 443, token_file=str(tmp_path / "absent"), ca_file=str(tmp_path / "absent"))
 
 

@@ -5,6 +5,7 @@ Called by bootstrap; the caller closes the client (`await client.close()`).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ _InCluster: Any = InClusterConfigLoader
 
 async def from_kubeconfig(path: Path, context: str | None = None) -> ApiClient:
     """A client for a context (default: the file's current one). Raises Rejected(KubeconfigInvalid)."""
+    if not _any_is_there(path):
+        # The library logs a warning and then misses a key in nothing.
+        raise Rejected(SYSTEM, "KubeconfigInvalid", f"there is no kubeconfig file {path}")
     configuration = _configuration()
     try:
         await _config.load_kube_config(config_file=str(path), context=context, client_configuration=configuration, persist_config=False)
@@ -50,8 +54,14 @@ def in_cluster(host: str, port: int, *, token_file: str = SERVICE_TOKEN_FILENAME
     try:
         _InCluster(token_file, ca_file, environ=environment).load_and_set(configuration)
     except (OSError, config.ConfigException) as error:
-        raise Rejected(SYSTEM, "InClusterConfigInvalid", f"{error}: does this run in a pod with a mounted ServiceAccount?") from error
+        said = f"this is no pod with a mounted ServiceAccount ({str(error).rstrip('.')}): outside of one, name a kubeconfig (VMSCALER_KUBECONFIG)"
+        raise Rejected(SYSTEM, "InClusterConfigInvalid", said) from error
     return _client(configuration)
+
+
+def _any_is_there(path: Path) -> bool:
+    """Of one file, or of several as kubectl has them in KUBECONFIG: joined by the system's separator of paths."""
+    return any(Path(one).is_file() for one in str(path).split(os.pathsep))
 
 
 def _configuration() -> Any:
