@@ -59,7 +59,7 @@ def test_headlines() -> None:
     assert "not all is True: JobReady, TargetsReady, Site default: MonitoringHostsReady" in headline(standings.jenkins_and_host_unseen())
     assert headline(standings.mass_deletion()) == "nothing would refuse a claim, but not all is True: web-7a38d-1-1: Removed"
     failed = standings.backing_off()
-    over = headline(replace(failed, now=ago(-41)))
+    over = headline(replace(failed, now=ago(-41), operator=None))
     assert over.startswith("nothing would refuse a claim, but the last scale-out failed: web-7a38d-2 Failed 1m01s ago, verify: Unhealthy")
     assert headline(standings.operator_gone()).startswith("the operator does not run")
     assert headline(standings.being_deleted()) == "it is being deleted: being removed: mon-1 cannot be reached"
