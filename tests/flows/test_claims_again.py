@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -63,6 +64,21 @@ async def test_an_event_that_is_over_takes_no_claim_of_a_later_one() -> None:
     operator.queue.wake("ScaleOutEvent", "acme", first.metadata.name)
     await asyncio.sleep(10)
     assert (await world.policy()).status.claim == before
+    await world.stop()
+
+
+async def test_the_cooldown_counts_from_the_events_end_also_if_that_is_seen_late() -> None:
+    world = await about_to()
+    await world.build(1, stop_before="finish")
+    await world.stop()  # between the event's end and the claim's
+    (event,) = await world.events()
+    ended = world.clock.now().replace(microsecond=0)
+    await world.kube.patch_status(event, {"phase": "Succeeded", "finishedAt": ended.isoformat().replace("+00:00", "Z")})
+    await asyncio.sleep(100)
+    await world.start()
+    await asyncio.sleep(70)
+    claim = (await world.policy()).status.claim
+    assert claim is not None and claim.active is None and claim.cooldown_until == ended + timedelta(seconds=300)
     await world.stop()
 
 
