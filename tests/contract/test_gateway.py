@@ -226,8 +226,8 @@ async def test_bodies_that_are_refused(bench: Bench, body: bytes) -> None:
 
 
 async def test_a_body_beyond_the_limit(bench: Bench) -> None:
-    status, _ = await bench.ask(body=b'{"hook": {"am_x": "' + b"x" * (gateway.MAX_BODY + 1) + b'"}}')
-    assert status == 413
+    status, answer = await bench.ask(body=b'{"hook": {"am_x": "' + b"x" * (gateway.MAX_BODY + 1) + b'"}}')
+    assert (status, answer["reason"]) == (413, "BodyTooLarge")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,8 @@ def make_gateway(ctx: Context, runner: StepRunner, monotonic: Callable[[], float
         except ValidationError as error:
             first = error.errors()[0]
             return _error(422, "BadRequest", f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+        except web.HTTPRequestEntityTooLarge:
+            return _error(413, "BodyTooLarge", f"the body is larger than {MAX_BODY} bytes")
         build = BuildRef(job=asked.job, generation=asked.generation, number=asked.build, url=_own_url(asked))
         run, lines, following = await runner.poll(name, ref, build, after=asked.after, wait=LONG_POLL_SECONDS)
         return _answer(run, lines, following)
