@@ -73,7 +73,8 @@ async def test_the_cooldown_counts_from_the_events_end_also_if_that_is_seen_late
     await world.stop()  # between the event's end and the claim's
     (event,) = await world.events()
     ended = world.clock.now().replace(microsecond=0)
-    await world.kube.patch_status(event, {"phase": "Succeeded", "finishedAt": ended.isoformat().replace("+00:00", "Z")})
+    with world._people():
+        await world.kube.patch_status(event, {"phase": "Succeeded", "finishedAt": ended.isoformat().replace("+00:00", "Z")})
     await asyncio.sleep(100)
     await world.start()
     await asyncio.sleep(70)
