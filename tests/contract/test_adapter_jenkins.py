@@ -192,7 +192,7 @@ async def test_a_plugin_that_knows_no_dry_run_is_told() -> None:
 
 
 async def test_tokens_travel_in_headers_only_and_each_where_it_belongs() -> None:
-    async with Server(answering(500, "oops")) as server:
+    async with Server(answering(500, "oops", Set_Cookie="JSESSIONID=sample-session; Path=/")) as server:
         client = server.client()
         for call in (client.about, lambda: client.put_secret_text("x", "sample-secret", "d"), lambda: client.dry_run_hook("sample-hook")):
             with pytest.raises(Retryable) as caught:
