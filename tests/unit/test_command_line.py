@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lab.cli import app as labctl
 from vmscaler.entry import cli
-from vmscaler.ports.errors import NotFound
+from vmscaler.ports.errors import NotFound, Untrusted
 
 
 class _Nothing:
@@ -72,6 +72,24 @@ def test_several_kubeconfigs_as_kubectl_has_them(tmp_path: Path) -> None:
     assert (result.exit_code, "there is no kubeconfig" in result.output) == (1, False)
     result = CliRunner().invoke(cli.app, ["explain", "acme/web"], env={"KUBECONFIG": str(tmp_path / "none")})
     assert (result.exit_code, "there is no kubeconfig" in result.output) == (64, True)
+
+
+def test_a_tenant_that_asks_for_all_events_is_told_how_to_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class _Tenant(_Nothing):
+        async def list_objects(self, kind: object, namespace: str | None) -> object:
+            raise Untrusted("kubernetes", "Forbidden", f"cannot list in {namespace}")
+
+    @contextlib.asynccontextmanager
+    async def tenant(path: Path, context: str | None) -> AsyncIterator[_Tenant]:
+        yield _Tenant()
+
+    monkeypatch.setattr(cli, "reader", tenant)
+    config = tmp_path / "config"
+    config.touch()
+    result = CliRunner().invoke(cli.app, ["events", "--kubeconfig", str(config)])
+    assert (result.exit_code, "vmscaler events -n NAMESPACE" in result.output) == (1, True)
+    result = CliRunner().invoke(cli.app, ["events", "-n", "other", "--kubeconfig", str(config)])
+    assert (result.exit_code, "cannot list in other" in result.output) == (1, True)
 
 
 def test_a_fault_beside_heal_is_refused() -> None:

@@ -101,7 +101,12 @@ def events(
             event = await _found(reads.kube, ScaleOutEvent, name, namespace)
             _print_event(event, words.event_rows([event], now))
             return
-        found = await reads.kube.list_objects(ScaleOutEvent, namespace)
+        try:
+            found = await reads.kube.list_objects(ScaleOutEvent, namespace)
+        except OutsideError as error:
+            if namespace is None and error.reason == "Forbidden":
+                _fail("this account may not list the events of all namespaces: name yours, vmscaler events -n NAMESPACE")
+            raise
         if not found:
             typer.echo("no scale events" + (f" in namespace {namespace}" if namespace else ""))
             return
