@@ -208,6 +208,7 @@ async def test_a_job_that_jenkins_refuses_is_tried_again_and_nothing_else_is_wri
     await world.start()
     await world.quiet()
     assert await world.condition("JobReady") == ("False", "RefusedByJenkins")
+    assert world.operator is not None and list(world.operator.ctx.refused) == [(await world.policy()).uid]
     intended = (await world.policy()).status.provisioned
     refusing = False
     await world.ready()
@@ -215,4 +216,20 @@ async def test_a_job_that_jenkins_refuses_is_tried_again_and_nothing_else_is_wri
     del world.jenkins.jobs[JOB]
     await world.ready()
     assert (await world.policy()).status.provisioned != intended, "what was made and is gone had builds"
+    await world.stop()
+
+
+async def test_what_is_remembered_of_a_refused_job_goes_with_its_policy() -> None:
+    world = await World.make()
+
+    async def refused(name: str, config_xml: str) -> None:
+        raise Rejected("jenkins", "RefusedByJenkins", f"Jenkins refuses job {name} with 400")
+
+    world.jenkins.create_job = refused  # type: ignore[method-assign]
+    operator = await world.start()
+    await world.quiet()
+    assert operator.ctx.refused
+    await world.delete(await world.policy())
+    await world.quiet()
+    assert operator.ctx.refused == {}
     await world.stop()

@@ -108,11 +108,8 @@ async def _job(ctx: Context, policy: AutoscalingPolicy, site: Site, systems: Sys
 
 
 async def _unclaimed(ctx: Context, policy: AutoscalingPolicy, name: str) -> None:
-    """A build ends with its job (facts/jenkins.md; recordings, doDelete), and with it the rollback of its event. Read anew: a claim may have
-    been won since this reconcile began.
-
-    Raises Retryable(JobInUse).
-    """
+    """Raises Retryable(JobInUse): a build ends with its job (recordings, doDelete), and with it the rollback of its event. Looks anew: a claim
+    may have been won since this reconcile began."""
     now = await ctx.kube.get(AutoscalingPolicy, policy.metadata.name, policy.metadata.namespace)
     active = now.status.claim.active if now.status.claim else None
     if active is not None and active.build.job == name:
@@ -286,6 +283,7 @@ async def _no_route(policy: AutoscalingPolicy, systems: Systems) -> Seen[bool]:
 async def unprovision(ctx: Context, policy: AutoscalingPolicy, systems: Systems) -> None:
     """Rules, route, receiver, token file, job, credentials: nothing ever fires at a thing that is gone. Every part may be gone already."""
     ctx.copied_at.pop(policy.uid, None)
+    ctx.refused.pop(policy.uid, None)
     namespace, own = policy.customer, policy.metadata.name
     await systems.hosts.remove_rules(names.rule_file(namespace, own))
     await systems.hosts.remove_route(names.receiver(namespace, own))
