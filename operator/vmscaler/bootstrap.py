@@ -34,7 +34,7 @@ from vmscaler.api.scaleevent import ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.api.vmtemplate import VmTemplate
-from vmscaler.decide.standing import Heartbeat
+from vmscaler.decide.heartbeat import Heartbeat
 from vmscaler.flows.context import Context, GatewayAddress
 from vmscaler.flows.instance import reconcile_instance
 from vmscaler.flows.lease import reconcile_lease

@@ -14,7 +14,7 @@ from tests.contract.kube_api import temporary_namespace
 
 from lab.controlplane import ControlPlane
 from vmscaler.adapters.kube import LeaseLock, from_kubeconfig, heartbeat
-from vmscaler.decide.standing import Heartbeat
+from vmscaler.decide.heartbeat import Heartbeat
 from vmscaler.ports.errors import NotFound
 
 DURATION = 15

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.contract.monitoring_bench import VMS, Monitoring, eventually
+from tests.contract.monitoring_bench import Monitoring, eventually
 from tests.fakes.monitoring_api import FakeAlertmanagerApi, FakePrometheusApi, alert
 
 from lab.pki import Authority
@@ -58,13 +58,6 @@ class Suite:
     async def test_other_labels_find_nothing(self, bench: Bench, matchers: Mapping[str, str]) -> None:
         assert await bench.alertmanager.firing(matchers) == []
 
-    async def test_groups_and_targets(self, bench: Bench) -> None:
-        assert [group.rpartition(";")[2] for group in await bench.prometheus.rule_groups()] == ["platform"]
-        # A Prometheus that has just loaded its file discovers its targets a moment later.
-        await eventually(lambda: bench.prometheus.targets_up("acme-web"), "targets")
-        assert set(await bench.prometheus.targets_up("acme-web")) == {f"{vm}:9100" for vm in VMS}
-        assert await bench.prometheus.targets_up("no-such-job") == {}
-
     async def test_an_expression_has_a_value_or_none(self, bench: Bench) -> None:
         async def scraped() -> bool:
             return await bench.prometheus.finds('avg(up{job="acme-web",instance=~"127.+"} + 1)')
@@ -78,11 +71,7 @@ class TestFakes(Suite):
     def bench(self) -> Bench:
         return Bench(
             FakeAlertmanagerApi([alert({"alertname": "Watchdog", "severity": "none"})]),
-            FakePrometheusApi(
-                ["/etc/prometheus/rules/platform.yml;platform"],
-                {"acme-web": dict.fromkeys((f"{vm}:9100" for vm in VMS), True)},
-                silent="no-such-job",
-            ),
+            FakePrometheusApi(silent="no-such-job"),
         )
 
 
@@ -170,6 +159,6 @@ async def test_a_certificate_of_another_authority_is_untrusted() -> None:
 async def test_nobody_there_is_retryable() -> None:
     client = PrometheusClient([Endpoint("prom-1", f"http://127.0.0.1:{hold_port('127.0.0.1')}")], timeout=60)
     with pytest.raises(Retryable) as failed:
-        await client.targets_up("x")
+        await client.finds("up")
     assert failed.value.reason == "Unreachable"
     await client.close()

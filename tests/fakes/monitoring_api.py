@@ -52,11 +52,8 @@ class FakeAlertmanagerApi:
 
 @dataclass
 class FakePrometheusApi:
-    """Implements ports.monitoring.PrometheusApi. Set `groups`, `targets` (job -> instance -> healthy) and `silent` (a text of expressions
-    that have no value)."""
+    """Implements ports.monitoring.PrometheusApi. Set `silent` (a text of expressions that have no value)."""
 
-    groups: list[str] = field(default_factory=list)
-    targets: dict[str, dict[str, bool]] = field(default_factory=dict)
     version: str = "2.42.0"
     down: bool = False
     silent: str | None = None
@@ -65,16 +62,6 @@ class FakePrometheusApi:
         """Version."""
         self._up()
         return self.version
-
-    async def rule_groups(self) -> list[str]:
-        """`file;group`."""
-        self._up()
-        return sorted(self.groups)
-
-    async def targets_up(self, job: str) -> dict[str, bool]:
-        """instance -> healthy."""
-        self._up()
-        return dict(self.targets.get(job, {}))
 
     async def finds(self, expression: str) -> bool:
         """All but those that hold `silent`."""

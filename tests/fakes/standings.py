@@ -15,7 +15,8 @@ from vmscaler.api.meta import ConditionStatus, NameRef, ObjectMeta, PolicyRef
 from vmscaler.api.scaleevent import Action, ActionState, EventPhase, Rollback, ScaleEventSpec, ScaleEventStatus, ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.decide.conditions import set_condition, summarise
-from vmscaler.decide.standing import Heartbeat, Seen
+from vmscaler.decide.heartbeat import Heartbeat
+from vmscaler.decide.standing import Seen
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 JOB_URL = "https://jenkins.example.org/job/autoscale-acme-web"

@@ -103,6 +103,24 @@ async def test_what_cannot_be_seen_or_does_not_fire(trouble: Callable[[World], A
     await world.stop()
 
 
+async def test_vcenter_is_asked_by_no_claim_that_is_refused_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await ready()
+    asked: list[str] = []
+
+    async def about() -> str:
+        asked.append("about")
+        return "VMware vCenter Server 8.0.3"
+
+    monkeypatch.setattr(world.vsphere, "about", about)
+    world.fires(False)
+    assert await refused(world, await world.build_ref(1)) == "AlertNotFiring"
+    assert not asked
+    world.fires(True)
+    assert getattr(await world.step("claim", await world.ref(), await world.build_ref(2)), "state", "") == "succeeded"
+    assert asked == ["about"]
+    await world.stop()
+
+
 async def test_an_alert_of_another_policy_is_none_of_ours() -> None:
     world = await ready()
     world.alertmanager.alerts[0].labels["vmscaler_policy"] = "acme/web2"  # type: ignore[index]

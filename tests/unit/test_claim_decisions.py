@@ -47,10 +47,10 @@ NO: list[tuple[str, dict[str, Any], str]] = [
     ("Cooldown", {"claim": ClaimStatus(cooldown_until=NOW + timedelta(seconds=42), last_event="web-0")}, "42s"),
     ("AlertNotFiring", {"alert_firing": False}, "the demand is gone"),
     ("PoolUnseen", {"baseline": None, "pool_unseen_because": "503"}, "503"),
-    ("InventoryUnseen", {"vcenter_unseen_because": "timed out"}, "timed out"),
     ("AtMaximum", {"baseline": 3}, "4 instances serve (3 baseline + 1 ours), maxInstances is 4"),
     ("TenantCap", {"tenant_cap_left": 0}, "spec.tenants"),
     ("Observing", {"mode": Mode.OBSERVE}, "set spec.mode to Active"),
+    ("InventoryUnseen", {"vcenter_unseen_because": "timed out"}, "timed out"),
 ]
 ALSO = [
     ("StaleJob", {"current_generation": "g2"}, "generation g1 of the job, the present one is g2"),

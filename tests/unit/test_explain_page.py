@@ -16,7 +16,8 @@ from vmscaler.api.autoscalingpolicy import AutoscalingPolicy
 from vmscaler.api.scaleevent import ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.bootstrap import Reader
-from vmscaler.decide.standing import Heartbeat, Seen
+from vmscaler.decide.heartbeat import Heartbeat
+from vmscaler.decide.standing import Seen
 from vmscaler.entry import cli
 from vmscaler.ports.errors import NotFound, Untrusted
 

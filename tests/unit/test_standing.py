@@ -17,7 +17,8 @@ from vmscaler.api.meta import ConditionStatus
 from vmscaler.api.scaleevent import EventPhase
 from vmscaler.decide.advice import advice
 from vmscaler.decide.claim import ALERT_SEEN, CHAIN, alert_fires
-from vmscaler.decide.standing import Heartbeat, Seen, headline, refusal, rows, stuck, wrong
+from vmscaler.decide.heartbeat import Heartbeat
+from vmscaler.decide.standing import Seen, headline, refusal, rows, stuck, wrong
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_the_alert_is_told_only_as_far_as_it_is_known() -> None:
 def test_whose_answers_prove_that_the_alert_fired() -> None:
     # Every check after alert_fires, and the yes: a check that moves in the chain moves here too.
     names = [check.__name__ for check in CHAIN[CHAIN.index(alert_fires) + 1 :]]
-    assert names == ["pool_seen", "vcenter_seen", "below_maximum", "within_grant", "acts"]
+    assert names == ["pool_seen", "below_maximum", "within_grant", "acts", "vcenter_seen"]
     assert {"PoolUnseen", "InventoryUnseen", "AtMaximum", "TenantCap", "Observing", "ScaleOut"} == ALERT_SEEN
 
 

@@ -177,10 +177,10 @@ CHAIN: Sequence[Check] = (
     cooled_down,
     alert_fires,
     pool_seen,
-    vcenter_seen,
     below_maximum,
     within_grant,
     acts,
+    vcenter_seen,
 )
 ALERT_SEEN = frozenset({"PoolUnseen", "InventoryUnseen", "AtMaximum", "TenantCap", "Observing", "ScaleOut"})
 """Answers that come after `alert_fires`: whoever got one of these had a firing alert."""

@@ -19,6 +19,7 @@ from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
 from vmscaler.decide import claim as chain
 from vmscaler.decide.conditions import find
+from vmscaler.decide.heartbeat import Heartbeat
 from vmscaler.decide.pipeline import stage_limits
 
 _MODES = {
@@ -26,19 +27,6 @@ _MODES = {
     Mode.OBSERVE: "Observe: decides and records, acts not",
     Mode.OFF: "Off: the job is disabled, there are no rules and no route; the instances stay",
 }
-
-
-@dataclass(frozen=True)
-class Heartbeat:
-    """The operator's Lease: who holds it (empty: it was given back), when it was renewed, and for how long that holds."""
-
-    holder: str
-    renewed: datetime | None
-    duration: timedelta
-
-    def runs(self, now: datetime) -> bool:
-        """Whether an operator renews it. Two hosts' clocks may differ, so a late one has twice its time and some seconds."""
-        return bool(self.holder) and self.renewed is not None and now - self.renewed <= 2 * self.duration + timedelta(seconds=10)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ sequence, so whoever asks again (the same build, also after a restart) gets the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmscaler.api.autoscalingpolicy import ActiveEvent, AutoscalingPolicy, BuildRef, Cause, ClaimStatus
 from vmscaler.api.meta import NameRef, ObjectMeta, PolicyRef
@@ -51,6 +51,10 @@ async def claim(ctx: Context, ref: PolicyRef, build: BuildRef) -> Claimed:
             return Claimed(earlier, "ScaleOut", f"{earlier.metadata.name} (claimed before, {earlier.status.phase.value})")
         facts, alerts = await _facts(ctx, policy, state, build)
         verdict = chain.decide(facts)
+        if verdict.accepted:
+            # The chain's last check, asked only by who gets so far: a vCenter that hangs holds up no other no, and a storm of hooks does not reach it.
+            facts = replace(facts, vcenter_unseen_because=await _vcenter_unseen(ctx, policy))
+            verdict = chain.decide(facts)
         after = _after(policy, state, verdict, facts, build, alerts)
         if after is not None:
             wanted = policy.model_copy(update={"status": policy.status.model_copy(update={"claim": after})})
@@ -156,7 +160,7 @@ async def _facts(
     alerts: list[FiringAlert] = []
     alert_firing: bool | None = None
     baseline: int | None = None
-    alert_unseen, pool_unseen, vcenter_unseen = "", "", ""
+    alert_unseen, pool_unseen = "", ""
     mine = await ctx.kube.list_objects(VmInstance, policy.customer, labels={POLICY_UID: policy.uid})
     site: Site | None = None
     try:
@@ -177,10 +181,6 @@ async def _facts(
             baseline = sum(1 for member in pool.members if member.enabled and member.address not in ours)
         except OutsideError as error:
             pool_unseen = str(error)
-        try:
-            await systems.vsphere.about()
-        except OutsideError as error:
-            vcenter_unseen = str(error)
     ready, why = chain.ready_to_act(policy)
     facts = chain.ClaimFacts(
         deleting=policy.deleting,
@@ -198,11 +198,20 @@ async def _facts(
         baseline=baseline,
         pool_unseen_because=pool_unseen,
         ours=len(mine),
-        vcenter_unseen_because=vcenter_unseen,
         tenant_cap_left=await _cap_left(ctx, policy, site),
         now=ctx.clock.now(),
     )
     return facts, alerts
+
+
+async def _vcenter_unseen(ctx: Context, policy: AutoscalingPolicy) -> str:
+    """Why vCenter cannot be asked; empty when it answers."""
+    try:
+        systems = await ctx.systems(await ctx.kube.get(Site, policy.spec.site_ref.name))
+        await systems.vsphere.about()
+    except OutsideError as error:
+        return str(error)
+    return ""
 
 
 async def _cap_left(ctx: Context, policy: AutoscalingPolicy, site: Site | None) -> int:

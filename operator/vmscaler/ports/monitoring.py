@@ -44,14 +44,6 @@ class PrometheusApi(Protocol):
         """Version."""
         ...
 
-    async def rule_groups(self) -> list[str]:
-        """Names of the loaded rule groups (`file;group`)."""
-        ...
-
-    async def targets_up(self, job: str) -> dict[str, bool]:
-        """instance -> healthy, of the active targets of this job label."""
-        ...
-
     async def finds(self, expression: str) -> bool:
         """Whether the PromQL expression has a value now, on any server."""
         ...

@@ -27,7 +27,7 @@ from kubernetes.aio.client import ApiClient
 
 from vmscaler.adapters.kube.rest import Rest, segment
 from vmscaler.api.meta import Json
-from vmscaler.decide.standing import Heartbeat
+from vmscaler.decide.heartbeat import Heartbeat
 from vmscaler.ports.clock import Clock
 from vmscaler.ports.errors import Conflict, NotFound, OutsideError
 
