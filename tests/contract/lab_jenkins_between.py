@@ -59,6 +59,17 @@ def line(number: int) -> Callable[[Lab], None]:
     return wait
 
 
+def lingering(lab: Lab) -> None:
+    """The recorder looked before the build that it stopped was over."""
+    lab.until("the fifth sleep has begun", (lab.gates / "turn-5").exists)
+    lab.linger(on=True)
+
+
+def stopped(lab: Lab) -> None:
+    lab.linger(on=False)
+    lab.settled()
+
+
 def credtest(number: int) -> Callable[[Lab], None]:
     def run(lab: Lab) -> None:
         if number == 1:
@@ -86,6 +97,11 @@ def before_05_1(lab: Lab) -> None:
     lab.create("gwt-twin1", config("sample-hook-token-twin"))
     lab.create("gwt-twin2", config("sample-hook-token-twin"))
     lab.create("gwt-plain", plain)
+
+
+def quiet_down(lab: Lab, *, begins: bool) -> None:
+    """From now on no build begins, or those that waited do."""
+    lab.call("POST", "quietDown" if begins else "cancelQuietDown")
 
 
 def queue_job(lab: Lab, name: str, quiet: int) -> None:
@@ -194,7 +210,8 @@ BEFORE: dict[tuple[str, int], Callable[[Lab], None]] = {
     ("03", 0): before_03,
     ("03", 14): line(4),
     ("03", 16): line(5),
-    ("03", 24): settle,
+    ("03", 22): lingering,
+    ("03", 24): stopped,
     ("03", 48): lambda lab: slow_build(lab, 2, "+ sleep 1\n"),
     ("04", 0): tidy,
     ("04", 16): credtest(1),
@@ -202,6 +219,9 @@ BEFORE: dict[tuple[str, int], Callable[[Lab], None]] = {
     ("05", 0): tidy,
     ("05", 1): before_05_1,
     ("05", 2): settle,
+    # The hook's build saves the job when it begins; the recorder looked before.
+    ("05", 38): lambda lab: quiet_down(lab, begins=True),
+    ("05", 40): lambda lab: quiet_down(lab, begins=False),
     ("06", 0): before_06,
     ("06", 4): state_of("59", "LeftItem"),
     ("06", 8): state_of("61", "BlockedItem"),

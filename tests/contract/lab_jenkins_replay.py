@@ -19,8 +19,15 @@ RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "recordings
 BASE = "http://127.0.0.1:8080/"
 ADMIN = ("admin", "sample-api-token")
 _SLEEP = """#!{python} -S
-import os, sys, time
+import os, signal, sys, time
 gates = {gates!r}
+def term(*_):
+    while os.path.exists(gates + "/lingers"):
+        time.sleep(0.02)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # as a shell with `trap "" TERM` has it
+    signal.signal(signal.SIGTERM, term)
 if os.environ.get("JOB_NAME") in {gated!r}:
     number = 1
     while True:  # my turn
@@ -149,6 +156,10 @@ class Lab:
         self.open_gates(0)
         for turn in self.gates.glob("turn-*"):
             turn.rmdir()
+
+    def linger(self, *, on: bool) -> None:
+        """While it is on, a `sleep` that gets TERM takes its time to end."""
+        (self.gates / "lingers").touch() if on else (self.gates / "lingers").unlink()
 
     def open_gates(self, number: int) -> None:
         """Let the first `number` sleeps end."""
