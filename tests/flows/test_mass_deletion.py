@@ -156,10 +156,25 @@ async def test_a_rollback_is_never_held() -> None:
 async def test_a_policy_that_destroys_has_decided() -> None:
     world = await serving(5, deletionPolicy="Destroy")
     await world.delete(await world.policy())
-    await delete(world, *await world.instances())  # as `kubectl delete namespace` does
     await left(world, 0)
     assert await world.kube.list_objects(AutoscalingPolicy) == [] and world.bigip.pools[POOL].members.keys() == {
         "192.0.2.11:8080",
         "192.0.2.12:8080",
     }
+    await world.stop()
+
+
+async def test_a_policy_that_destroys_decides_on_one_at_a_time() -> None:
+    """`kubectl delete -f crds/`, or a namespace: policy and instances are all deleted at once, and nobody said that of the VMs."""
+    world = await serving(5, deletionPolicy="Destroy")
+    await world.delete(await world.policy())
+    await delete(world, *await world.instances())
+    await asyncio.sleep(600)
+    instances = await world.instances()
+    assert len(instances) == 5 and len(world.vsphere.vms) == 5
+    removed = [find(vmi.status.conditions, c.REMOVED) for vmi in instances]
+    assert {condition.reason for condition in removed if condition is not None} == {"MassDeletion"}
+    await confirm(world, *instances)
+    await left(world, 0)
+    assert await world.kube.list_objects(AutoscalingPolicy) == []
     await world.stop()

@@ -133,9 +133,17 @@ def test_a_policy_that_goes_with_its_instances_is_a_decision_and_one_that_stays_
     spec = policy.spec.model_copy(update={"deletion_policy": DeletionPolicy(deletion_policy)})
     meta = policy.metadata.model_copy(update={"uid": "policy-uid", "deletion_timestamp": DELETED if deleting else None})
     policy = policy.model_copy(update={"spec": spec, "metadata": meta})
-    terminating = [instance(number) for number in range(FEW + 1)]
-    hold = held(terminating[0], terminating, events=[], policies=[policy], now=LATER)
+    one, others = instance(0), [instance(number, policy="another-uid") for number in range(FEW)]
+    hold = held(one, [one, *others], events=[], policies=[policy], now=LATER)
     assert (hold.reason if hold is not None else None) == wanted
+    assert reason(others[0], [one, *others]) == "MassDeletion"
+    hold = held(others[0], [one, *others], events=[], policies=[policy], now=LATER)
+    assert (hold.reason if hold is not None else None) == wanted, "one that was decided on does not count"
+    hold = held(one, [one], events=[], policies=[policy], now=LATER - timedelta(seconds=1))
+    assert hold is not None and hold.reason == "Gathering", "first it is seen whether somebody deletes them all"
+    many = [instance(number) for number in range(FEW + 1)]
+    hold = held(many[0], many, events=[], policies=[policy], now=LATER)
+    assert hold is not None and hold.reason == "MassDeletion", "we delete one at a time: somebody else did this"
     others = [instance(number, policy="another-uid") for number in range(FEW + 1)]
     hold = held(others[0], others, events=[], policies=[policy], now=LATER)
     assert hold is not None and hold.reason == "MassDeletion", "another policy's"

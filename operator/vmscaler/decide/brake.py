@@ -6,6 +6,7 @@ perhaps did not mean the VMs: they stay as they are until an administrator says 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,14 +42,17 @@ def held(
     now: datetime,
 ) -> Hold | None:
     """None where the clean-up of `vmi` may begin. `terminating` are the Site's instances under deletion, `vmi` among them."""
-    asked_by_us = _decisions(events, policies)
-    if _confirmed(vmi) or asked_by_us(vmi):
+    rolled_back = _rolled_back(events)
+    if _confirmed(vmi) or rolled_back(vmi):
         return None
     deleted = vmi.metadata.deletion_timestamp
     if deleted is not None and now < deleted + GATHER:
         return Hold("Gathering", "looking whether it is one of many", (deleted + GATHER - now).total_seconds())
     site, before = vmi.spec.site_ref.name, find(vmi.status.conditions, c.REMOVED)
-    unasked = [other for other in terminating if not _confirmed(other) and not asked_by_us(other)]
+    destroyed = _destroyed(policies, terminating)
+    if destroyed(vmi):
+        return None
+    unasked = [other for other in terminating if not (_confirmed(other) or rolled_back(other) or destroyed(other))]
     # Held once, held until confirmed: else the last few of many would go when the others are settled.
     if len(unasked) <= FEW and not (before is not None and before.reason == "MassDeletion"):
         return None
@@ -64,12 +68,22 @@ def _confirmed(vmi: VmInstance) -> bool:
     return vmi.metadata.annotations.get(ANNOTATION) == CONFIRMED
 
 
-def _decisions(events: Iterable[ScaleOutEvent], policies: Iterable[AutoscalingPolicy]) -> Callable[[VmInstance], bool]:
-    """Whether we ourselves want an instance gone: its event is rolled back, or its policy goes with `deletionPolicy: Destroy`."""
+def _rolled_back(events: Iterable[ScaleOutEvent]) -> Callable[[VmInstance], bool]:
+    """Whether an instance's event failed: it goes by our own decision, and at once."""
     failed = {
         (event.metadata.namespace, event.metadata.name)
         for event in events
         if event.status.phase in (EventPhase.ROLLING_BACK, EventPhase.FAILED)
     }
+    return lambda vmi: (vmi.metadata.namespace, vmi.spec.event_ref.name) in failed
+
+
+def _destroyed(policies: Iterable[AutoscalingPolicy], terminating: Sequence[VmInstance]) -> Callable[[VmInstance], bool]:
+    """Whether an instance goes with its policy (`deletionPolicy: Destroy`).
+
+    We delete one of a policy at a time: where several go at once somebody else deleted them, as `kubectl delete -f crds/` does with policies and
+    instances alike.
+    """
+    going = Counter(vmi.spec.policy_ref.uid for vmi in terminating)
     destroying = {policy.uid for policy in policies if policy.deleting and policy.spec.deletion_policy == DeletionPolicy.DESTROY}
-    return lambda vmi: (vmi.metadata.namespace, vmi.spec.event_ref.name) in failed or vmi.spec.policy_ref.uid in destroying
+    return lambda vmi: vmi.spec.policy_ref.uid in destroying and going[vmi.spec.policy_ref.uid] == 1
