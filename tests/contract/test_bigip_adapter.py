@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.contract.bigip_adapter_bench import Gate, client_of, writes
-from tests.contract.bigip_bench import MEMBERS, USER, Bigip, bench, eventually
+from tests.contract.bigip_bench import MEMBERS, USER, Bigip, bench, eventually, new
 
 from vmscaler.adapters.bigip import login as login_module
 from vmscaler.ports.bigip import VirtualServer
@@ -158,6 +158,18 @@ async def test_route_domains_are_followed(tmp_path: Path) -> None:
             f"{MEMBERS}/~Common~10.9.0.5%251:80",
             "/mgmt/tm/ltm/node/~Common~10.9.0.5%251",
         ]
+
+
+async def test_a_member_joins_the_priority_group_that_serves(lab: Bigip) -> None:
+    """Else it would be up and enabled, and get nothing where the pool activates by priority."""
+    await lab.log_in()
+    await lab.ok("POST", MEMBERS, new("10.9.0.1:80", priorityGroup=10))
+    await lab.ok("POST", MEMBERS, new("10.9.0.2:80", priorityGroup=5))
+    await lab.ok("POST", MEMBERS, new("10.9.0.3:80", priorityGroup=20, session="user-disabled"))
+    async with client_of(lab) as client:
+        added = await client.add_member(WEB, "10.9.0.5", 80)
+        assert added.priority_group == 10
+        assert await client.member(WEB, added.name) == added
 
 
 async def test_it_is_not_guessed_which_route_domain_is_meant(tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ SYSTEM = "bigip"
 
 @dataclass(frozen=True)
 class Member:
-    """A pool member as it reads. `name` is `address:port`; session and state in F5's words."""
+    """A pool member as it reads. `name` is `address:port`; session and state in F5's words. Where the pool activates by priority, only the
+    highest group with enough members gets traffic."""
 
     name: str
     address: str
     port: int
     session: str
     state: str
+    priority_group: int = 0
 
     @property
     def enabled(self) -> bool:
@@ -71,7 +73,10 @@ class BigIp(Protocol):
         ...
 
     async def add_member(self, pool: str, address: str, port: int) -> Member:
-        """Add it user-disabled; an existing one is returned as it is. Raises NotFound (pool), Rejected."""
+        """Add it user-disabled, in the highest priority group that an enabled member has; an existing one is returned as it is.
+
+        Raises NotFound (pool), Rejected.
+        """
         ...
 
     async def set_member(self, pool: str, name: str, *, session: str, state: str) -> None:

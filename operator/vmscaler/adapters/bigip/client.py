@@ -100,7 +100,8 @@ class BigIpClient:
         return await self._read(lambda unit: find(unit, full_path(pool), name))
 
     async def add_member(self, pool: str, address: str, port: int) -> Member:
-        """Add it, disabled, in the route domain that the pool's members share. One of its name is returned as it is.
+        """Add it, disabled, in the route domain that the pool's members share and the priority group of those that serve. One of its name is
+        returned as it is.
 
         Raises NotFound (pool), Rejected(BigIpRefused | MemberDiffers).
         """
@@ -111,7 +112,9 @@ class BigIpClient:
             member = named(there.members, path, f"{address}:{port}")
             if member is None:
                 host = address if "%" in address else address + names.shared_route_domain(there.members)
-                member = await self._create(unit, path, host, port)
+                # In a lower one it would be up and enabled, and get no traffic while the pool activates by priority.
+                group = max((other.priority_group for other in there.members if other.enabled), default=0)
+                member = await self._create(unit, path, host, port, group)
             if member.address != names.bare(address):
                 # A node may be called by one address and have another.
                 raise Rejected(
@@ -122,7 +125,7 @@ class BigIpClient:
             await self._upkeep.settle(unit)
             return member
 
-    async def _create(self, unit: Unit, path: str, host: str, port: int) -> Member:
+    async def _create(self, unit: Unit, path: str, host: str, port: int, group: int) -> Member:
         name = f"{host}:{port}"
         what = f"member {name} of {path}"
         body = {
@@ -131,6 +134,7 @@ class BigIpClient:
             "address": host,
             "session": "user-disabled",  # else it gets traffic before its first probe
             "state": "user-up",
+            "priorityGroup": group,
         }
         self._upkeep.owe()
         try:

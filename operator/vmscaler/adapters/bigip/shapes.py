@@ -27,7 +27,14 @@ def read(shape: Callable[[Json], T], answer: Json, what: str) -> T:
 def member(item: Json) -> Member:
     """A member as it reads. Its name keeps the route domain, which its URL needs; the address does not."""
     _, port = split_port(item["name"])
-    return Member(name=str(item["name"]), address=bare(item["address"]), port=port, session=str(item["session"]), state=str(item["state"]))
+    return Member(
+        name=str(item["name"]),
+        address=bare(item["address"]),
+        port=port,
+        session=str(item["session"]),
+        state=str(item["state"]),
+        priority_group=int(item.get("priorityGroup", 0)),
+    )
 
 
 def pool(answer: Json) -> Pool:
