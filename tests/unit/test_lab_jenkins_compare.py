@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.lab_jenkins_compare import console_differences
 
@@ -33,6 +33,7 @@ def mixed(draw: st.DrawFn) -> str:
     return text
 
 
+@settings(max_examples=30)
 @given(mixed(), st.integers(0, 9))
 def test_any_mix_of_traces_says_the_same(traces: str, executor: int) -> None:
     seen = f"[Pipeline] sh\n{traces}CI=true\nEXECUTOR_NUMBER={executor}\n[Pipeline] }}\n"
