@@ -56,7 +56,7 @@ class MonitoringPrograms:
 
 @dataclass(frozen=True)
 class Sshd:
-    """An OpenSSH server: what to start it with, and lines that its sshd_config needs when it is not installed."""
+    """An OpenSSH server: what to start it with, and lines that the sshd_config of this very version needs."""
 
     path: str
     version: str
@@ -106,7 +106,8 @@ async def _fetched(progress: Progress) -> MonitoringPrograms:
 async def find_sshd(progress: Progress = say) -> Sshd:
     """An OpenSSH sshd. Raises PartError that says what to install (the lab then has a stand-in)."""
     if path := shutil.which("sshd", path=os.environ.get("PATH", "") + ":" + _SBIN):
-        return Sshd(path, await _sshd_version(path, {}), {})
+        version = await _sshd_version(path, {})
+        return Sshd(path, version, {}, without_penalties(version))
     try:
         folder = await unpacked("sshd", ["openssh-server"], progress)
     except PackagesUnavailable as error:
@@ -116,7 +117,16 @@ async def find_sshd(progress: Progress = say) -> Sshd:
     helpers = {"SshdSessionPath": "sshd-session", "SshdAuthPath": "sshd-auth"}
     lines = tuple(f'{option} "{helper}"' for option, name in helpers.items() if (helper := folder / "usr/lib/openssh" / name).exists())
     path = str(folder / "usr/sbin/sshd")
-    return Sshd(path, await _sshd_version(path, environment), environment, lines)
+    version = await _sshd_version(path, environment)
+    return Sshd(path, version, environment, (*without_penalties(version), *lines))
+
+
+def without_penalties(version: str) -> tuple[str, ...]:
+    """Since OpenSSH 9.8 an address whose logins fail, or whose sessions die, is turned away for seconds to minutes (sshd_config(5),
+    PerSourcePenalties). In the lab people and attackers all come from 127.0.0.1, and sessions are killed on purpose. Raises PartError."""
+    if (number := re.match(r"(\d+)\.(\d+)", version)) is None:
+        raise PartError(f"{version!r} is no version of OpenSSH")
+    return ("PerSourcePenalties no",) if (int(number[1]), int(number[2])) >= (9, 8) else ()
 
 
 def _relocate(tree: Path) -> None:

@@ -93,10 +93,11 @@ class Wrapped:
 
     def __init__(self) -> None:
         self.closed: list[str] = []
+        self.made = 0
         self.stuck = False
 
     def __call__(self, systems: Systems) -> Systems:
-        made = f"{id(systems)}"
+        made = self.made = self.made + 1
         return Systems(*(self.client(f"{made} {field.name}") for field in fields(systems)))
 
     def client(self, name: str) -> Any:

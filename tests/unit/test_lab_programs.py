@@ -170,3 +170,17 @@ def test_an_unpacked_alertmanager_reads_its_templates_below_its_folder(tmp_path:
     after = (packaged.parent / "alertmanager").read_bytes()
     assert after == b"\x00usr/share/prometheus/alertmanager/3552usr/share/prometheus/alertmanager//ui/\x00"
     assert len(after) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("version", "lines"),
+    [
+        ("9.2p1", ()),
+        ("9.7p1", ()),
+        ("9.8p1", ("PerSourcePenalties no",)),
+        ("10.0p2", ("PerSourcePenalties no",)),
+        ("10.6", ("PerSourcePenalties no",)),
+    ],
+)
+def test_an_sshd_that_knows_penalties_gives_none(version: str, lines: tuple[str, ...]) -> None:
+    assert programs.without_penalties(version) == lines
