@@ -47,7 +47,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> groups.Gr
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    ranks = {item: groups.rank(groups.checked(item), alone=processes == 1) for item in items}
+    ranks = {item: groups.rank(item, alone=processes == 1) for item in items}
     items.sort(key=ranks.__getitem__)
 
 

@@ -1,7 +1,7 @@
 """Which tests run in one process, after each other, under `make test` (xdist's --dist loadgroup).
 
-Called by tests/conftest.py. Every file is a group, since its fixtures live as long as it does; the end-to-end tests are one, and so are the
-contract suites that use the control plane: both are dear to start.
+Called by tests/conftest.py. Every file is a group, since its fixtures live as long as it does; the end-to-end tests and the contract suites that use the
+control plane are one, so that there is one control plane and one data centre for the whole run.
 
 The scheduler is ours, since xdist hands its groups on in a private field of pytest's items that pytest 9.2 does not read any more: each test was
 a group of its own, so each process started each file's fixtures, and the first test of a file in it met servers that had only begun to start
@@ -21,32 +21,36 @@ CLUSTER = frozenset(
     f"tests/contract/test_{name}.py"
     for name in ("controlplane", "crd_hostile", "crd_refusals", "crds", "kube_lease", "operator_deploy", "port_kube", "rbac")
 )
-# The longest are begun first, each in a process of its own where there are several.
-FIRST = ("e2e", "cluster", LABCTL)
 
 
 def group_of(nodeid: str) -> str:
     """The group of a test."""
     path = nodeid.partition("::")[0]
-    if path in CLUSTER:
-        return "cluster"
-    return "e2e" if path.startswith("tests/e2e/") and path != LABCTL else path
+    return "cluster" if path in CLUSTER or _end_to_end(path) else path
 
 
 def checked(item: pytest.Item) -> str:
-    """The group of a test. Raises UsageError when it uses the control plane and is in neither group that has one."""
+    """The group of a test. Raises UsageError when it uses the control plane and is not in the group that has one."""
     group = group_of(item.nodeid)
-    if "control_plane" in getattr(item, "fixturenames", ()) and group not in ("e2e", "cluster"):
+    if "control_plane" in getattr(item, "fixturenames", ()) and group != "cluster":
         raise pytest.UsageError(f"{item.nodeid} uses the control plane: add its file to CLUSTER in tests/groups.py")
     return group
 
 
-def rank(group: str, *, alone: bool) -> int:
-    """Where a group stands in the order. `alone`: one process runs all, and then the end-to-end tests come after the cluster's others, which
-    look at what there is, while the Site and the policies of those stay."""
+def rank(item: pytest.Item, *, alone: bool) -> int:
+    """Where a test stands in the order. Raises UsageError, as `checked`.
+
+    The end-to-end tests come after the cluster's others, which look at what there is, while the Site and the policies of those stay. Of several
+    processes one begins with that group, which takes the longest; `alone` one ends with it.
+    """
+    group, path = checked(item), item.nodeid.partition("::")[0]
     if alone:
-        return int(group == "e2e")
-    return FIRST.index(group) if group in FIRST else len(FIRST)
+        return int(_end_to_end(path))
+    return int(_end_to_end(path)) if group == "cluster" else 2 if path == LABCTL else 3
+
+
+def _end_to_end(path: str) -> bool:
+    return path.startswith("tests/e2e/") and path != LABCTL
 
 
 class Groups(LoadScopeScheduling):

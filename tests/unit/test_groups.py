@@ -33,6 +33,10 @@ TESTS = [
 ]
 
 
+def _item(path: str, *fixtures: str) -> Any:
+    return SimpleNamespace(nodeid=f"{path}::test_a", fixturenames=fixtures)
+
+
 def _config(dist: str) -> Any:
     return SimpleNamespace(getvalue={"dist": dist, "tx": ["popen"] * 2}.get, option=SimpleNamespace())
 
@@ -57,8 +61,7 @@ def test_a_group_is_one_process_s() -> None:
         for group in ran:
             by_group.setdefault(group, set()).add(node.gateway.id)
     assert all(len(where) == 1 for where in by_group.values()), by_group
-    assert set(by_group) == {"e2e", "cluster", groups.LABCTL, "tests/contract/test_one.py", "tests/contract/test_two.py"}
-    assert by_group["e2e"] != by_group["cluster"], "each needs a control plane that the other has not used"
+    assert set(by_group) == {"cluster", groups.LABCTL, "tests/contract/test_one.py", "tests/contract/test_two.py"}
 
 
 def test_xdist_asks_for_ours(request: pytest.FixtureRequest) -> None:
@@ -67,15 +70,22 @@ def test_xdist_asks_for_ours(request: pytest.FixtureRequest) -> None:
     assert not isinstance(ask(config=_config("no"), log=None), groups.Groups)
 
 
-def test_alone_the_cluster_is_looked_at_before_the_end_to_end_tests_leave_things_there() -> None:
-    assert groups.rank("e2e", alone=True) > groups.rank("cluster", alone=True) == groups.rank("tests/contract/test_one.py", alone=True)
-    ranks = [groups.rank(group, alone=False) for group in (*groups.FIRST, "tests/flows/test_one.py")]
-    assert ranks == sorted(set(ranks))
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_cluster_is_looked_at_before_the_end_to_end_tests_leave_things_there(alone: bool) -> None:
+    crds, loop, labctl, flows = (
+        groups.rank(_item(path), alone=alone)
+        for path in ("tests/contract/test_crds.py", "tests/e2e/test_loop.py", groups.LABCTL, "tests/flows/test_one.py")
+    )
+    assert crds < loop
+    assert crds == labctl == flows if alone else loop < labctl < flows, "the longest first where there are several processes"
 
 
 def test_a_suite_that_uses_the_control_plane_must_be_named() -> None:
-    item: Any = SimpleNamespace(nodeid="tests/contract/test_new.py::test_a", fixturenames=("control_plane",))
+    item = _item("tests/contract/test_new.py", "control_plane")
     with pytest.raises(pytest.UsageError, match=r"tests/groups\.py"):
         groups.checked(item)
-    item.nodeid = "tests/contract/test_crds.py::test_a"
-    assert groups.checked(item) == "cluster"
+    assert (
+        groups.checked(_item("tests/contract/test_crds.py", "control_plane"))
+        == groups.checked(_item("tests/e2e/test_loop.py", "control_plane"))
+        == "cluster"
+    )
