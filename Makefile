@@ -41,7 +41,7 @@ lint: $(STAMP) ## ruff and the import contracts
 	$(BIN)/lint-imports
 
 types: $(STAMP) ## mypy --strict
-	$(BIN)/mypy operator/vmscaler hack/lab
+	$(BIN)/mypy operator/vmscaler hack/lab hack/bench
 	$(BIN)/mypy --scripts-are-modules jenkins/vmscaler-step
 
 unit: $(STAMP) ## tests that touch no socket

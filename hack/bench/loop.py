@@ -133,7 +133,7 @@ async def run(options: argparse.Namespace) -> Report:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
                 bench = Bench(dc, http)
                 await bench.policy(POLICY, 100, 109, scaling={"maxInstances": 10, "cooldownPeriod": "1s"})
-                await bench.ready(POLICY, 120)
+                await bench.ready(POLICY)
                 assert dc.run is not None
                 where = place(dc, dc.run.users)
                 for number in range(1, options.repeat + 1):

@@ -78,7 +78,7 @@ def kopf_noop(kubeconfig: Path, folder: Path) -> OperatorProcess:
 
 def vmscaler(kubeconfig: Path, folder: Path, *, pools: int, resync_seconds: float, splicing: bool = False) -> OperatorProcess:
     """The product with its usual settings but for the resync's period."""
-    port = hold_port()
+    port = hold_port("127.0.0.1")
     environment = {
         "VMSCALER_KUBECONFIG": str(kubeconfig),
         "VMSCALER_NAMESPACE": NAMESPACE,
@@ -86,7 +86,7 @@ def vmscaler(kubeconfig: Path, folder: Path, *, pools: int, resync_seconds: floa
         "VMSCALER_GATEWAY_BIND": "127.0.0.1",
         "VMSCALER_GATEWAY_PORT": str(port),
         "VMSCALER_HEALTH_BIND": "127.0.0.1",
-        "VMSCALER_HEALTH_PORT": str(hold_port()),
+        "VMSCALER_HEALTH_PORT": str(hold_port("127.0.0.1")),
         "VMSCALER_RESYNC_SECONDS": str(resync_seconds),
         "BENCH_POOLS": str(pools),
         "BENCH_SPLICING": "1" if splicing else "0",
