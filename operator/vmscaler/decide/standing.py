@@ -1,7 +1,7 @@
 """Where a policy stands and why nothing happens, or what does: what `vmscaler explain` says beside the last answers. Pure.
 
 Called by entry/cli.py with what the API server holds. What a claim would be answered now is asked of the claim's own chain
-(decide/claim.py): with the two things that only a claim looks at, the alert and the pool, taken as if they called for a VM.
+(decide/claim.py): with what only a claim looks at, the alert, the pool and vCenter, taken as if it called for a VM.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Seen:
 
 
 def refusal(seen: Seen) -> chain.Verdict | None:
-    """The no that a claim would get now; None where it would go on to ask Alertmanager and the BIG-IP."""
+    """The no that a claim would get now; None where it would go on to ask Alertmanager, the BIG-IP and vCenter."""
     policy = seen.policy
     ready, why = chain.ready_to_act(policy)
     served = policy.status.instances or Instances()
