@@ -22,6 +22,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,28 @@ echo $? >"$result.tmp"; mv "$result.tmp" "$result"
 """
 
 
+@dataclass
+class Step:
+    """One `sh` that runs."""
+
+    cookie: str = field(default_factory=lambda: f"durable-{secrets.token_hex(16)}")
+    over: bool = False
+    wrapper: asyncio.subprocess.Process | None = None
+    kill: asyncio.Task[None] | None = None
+
+    @property
+    def can_have_processes(self) -> bool:
+        """Not started yet, or not ended; a step whose wrapper was killed stays so, but has none any more."""
+        return not self.over and (self.wrapper is None or self.wrapper.returncode is None)
+
+
 class Agent:
     """The steps that run now."""
 
     def __init__(self, path_map: dict[str, str], stop_again: float) -> None:
         self._path_map = path_map
         self._stop_again = stop_again
-        self._cookies: dict[int, str] = {}
-        self._kills: dict[int, asyncio.Task[None]] = {}
+        self._steps: dict[int, Step] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def say(self, **message: Any) -> None:
@@ -68,13 +83,16 @@ class Agent:
     def handle(self, message: dict[str, Any]) -> None:
         """Start what one line asks for."""
         if message["op"] == "term":
-            cookie = self._cookies.get(message["id"])
-            if cookie is None:
+            step = self._steps.get(message["id"])
+            if step is None:
                 return
-            task = asyncio.create_task(send_term(cookie, self._stop_again))
-            self._kills[message["id"]] = task
+            task = step.kill = asyncio.create_task(send_term(step, self._stop_again))
+        elif message["op"] == "sh":
+            # Known before its process is there: a TERM that comes at once must find it.
+            step = self._steps[message["id"]] = Step()
+            task = asyncio.create_task(self._sh(message, step))
         else:
-            task = asyncio.create_task(self._sh(message) if message["op"] == "sh" else self._file(message))
+            task = asyncio.create_task(self._file(message))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -85,8 +103,21 @@ class Agent:
             kind = "java.nio.file.NoSuchFileException" if isinstance(error, FileNotFoundError) else "java.io.IOException"
             self.say(id=message["id"], failed=f"{kind}: {error.filename}")
 
-    async def _sh(self, message: dict[str, Any]) -> None:
-        step, workspace, cookie = message["id"], Path(message["workspace"]), f"durable-{secrets.token_hex(16)}"
+    async def _sh(self, message: dict[str, Any], step: Step) -> None:
+        number = message["id"]
+        try:
+            code, stdout = await self._run(message, step)
+            self.say(id=number, exit=code, stdout=stdout)
+        except OSError as error:
+            self.say(id=number, failed=f'java.io.IOException: Cannot run program "/bin/sh": error={error.errno}, {error.strerror}')
+        finally:
+            step.over = True
+            del self._steps[number]
+        reap_orphans()
+
+    async def _run(self, message: dict[str, Any], step: Step) -> tuple[int, str]:
+        """The exit code and, if asked for, what it printed. Raises OSError if the shell cannot be started."""
+        workspace = Path(message["workspace"])
         control = workspace.parent / f"{workspace.name}@tmp" / f"durable-{secrets.token_hex(4)}"
         control.mkdir(parents=True)
         script, log, result, out = (control / name for name in ("script.sh", "jenkins-log.txt", "jenkins-result.txt", "output.txt"))
@@ -95,9 +126,9 @@ class Agent:
         log.touch()
         env = {name: self.mapped(value) for name, value in message["env"].items()} | {"JENKINS_SERVER_COOKIE": _SPARED}
         own = "1" if message["script"].startswith("#!") else ""
-        arguments = [str(script), str(log), str(result), cookie, str(out) if message["stdout"] else "", own]
-        try:
-            process = await asyncio.create_subprocess_exec(
+        arguments = [str(script), str(log), str(result), step.cookie, str(out) if message["stdout"] else "", own]
+        with log.open("ab") as errors:
+            step.wrapper = process = await asyncio.create_subprocess_exec(
                 "/bin/sh",
                 "-c",
                 _WRAPPER,
@@ -107,32 +138,26 @@ class Agent:
                 env=env,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
-                stderr=log.open("ab"),
+                stderr=errors,
                 start_new_session=True,
             )
-        except OSError as error:
-            self.say(id=step, failed=f'java.io.IOException: Cannot run program "/bin/sh": error={error.errno}, {error.strerror}')
-            return
-        self._cookies[step] = cookie
         _wrappers.add(process.pid)
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         with log.open("rb") as tail:
-            while True:
-                done = result.exists()
-                if text := decoder.decode(tail.read(), final=done):
-                    self.say(id=step, out=text)
-                if done:
-                    break
-                await asyncio.sleep(_POLL_S)
+            while not step.over:
+                step.over = result.exists()
+                if text := decoder.decode(tail.read(), final=step.over):
+                    self.say(id=message["id"], out=text)
+                if not step.over:
+                    await asyncio.sleep(_POLL_S)
         await process.wait()
-        if kill := self._kills.pop(step, None):
-            await kill  # the step ends when TERM was sent to all, twice to who takes his time (12 e11-py: post began at 347)
+        if step.kill is not None:
+            await step.kill  # the step ends when TERM was sent to all, twice to who takes his time (12 e11-py: post began at 347)
         _wrappers.discard(process.pid)
         stdout = out.read_text(errors="surrogateescape") if message["stdout"] and out.exists() else ""
-        self.say(id=step, exit=int(result.read_text()), stdout=stdout)
-        del self._cookies[step]
+        code = int(result.read_text())
         shutil.rmtree(control, ignore_errors=True)
-        reap_orphans()
+        return code, stdout
 
 
 def touch(message: dict[str, Any]) -> str:
@@ -179,13 +204,17 @@ def _lives(pid: int) -> bool:
         return False
 
 
-async def send_term(cookie: str, patience: float) -> None:
-    """TERM to the step's whole family, also to what left its session.
+async def send_term(step: Step, patience: float) -> None:
+    """TERM to the step's whole family, also to what left its session. A step that has no process yet is waited for: a TERM is never lost.
 
     In the order of Jenkins' ProcessTree: of each matching process the children first, each awaited for up to `patience` seconds. So a shell's child is
     gone before the shell gets TERM (its trap does not run), and a child that takes its time gets TERM again (proven/README.md section 6).
     """
-    for pid in family(cookie):
+    found = family(step.cookie)
+    while not found and step.can_have_processes:
+        await asyncio.sleep(_POLL_S)
+        found = family(step.cookie)
+    for pid in found:
         await _term_tree(pid, patience)
 
 

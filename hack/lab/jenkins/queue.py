@@ -217,7 +217,9 @@ class Queue:
             with context.interruptible() as (interruption, forced):
                 self._give_nodes()
                 await first_of(future, interruption, forced)
-                if not future.done():
+                if forced.done() or interruption.done():
+                    if future.done():
+                        self._give_back(future.result())
                     raise forced.result() if forced.done() else interruption.result()
         finally:
             del self._waiting_nodes[item.id]
@@ -231,9 +233,12 @@ class Queue:
         finally:
             self._workspaces.discard(workspace)
             del self.busy[executor]
-            self.free.append(executor)
-            self.free.sort()  # the highest is taken next, in whatever order builds ended
-            self.scan()
+            self._give_back(executor)
+
+    def _give_back(self, executor: int) -> None:
+        self.free.append(executor)
+        self.free.sort()  # the highest is taken next, in whatever order builds ended
+        self.scan()
 
     def _workspace(self, name: str) -> str:
         base = str(self._config.workspace / name)

@@ -40,13 +40,17 @@ class Runner:
             job, number, item.id, item.causes, None if item.hooked else item.parameters, item.contributed, log, hooked=item.hooked
         )
         job.builds[number] = build
-        build.task = asyncio.create_task(self._run(job, build))
+        console = Console(build.log)
+        for cause in build.causes:
+            console.mark(cause.text)
+        build.context = Context(self._host, build, console)  # from here on it can be stopped
+        build.task = asyncio.create_task(self._run(job, build, build.context))
         return build
 
-    async def _run(self, job: Job, build: Build) -> None:
-        console = Console(build.log)
+    async def _run(self, job: Job, build: Build, context: Context) -> None:
+        console = context.console
         try:
-            await self._pipeline(job, build, console)
+            await self._pipeline(job, build, context)
         except asyncio.CancelledError:
             console.line("Hard kill!")
             build.result = "ABORTED"
@@ -66,10 +70,8 @@ class Runner:
                 job.discard_old()
             self.queue.scan()
 
-    async def _pipeline(self, job: Job, build: Build, console: Console) -> None:
-        for cause in build.causes:
-            console.mark(cause.text)
-        build.context = Context(self._host, build, console)  # from here on it can be stopped
+    async def _pipeline(self, job: Job, build: Build, context: Context) -> None:
+        console = context.console
         await asyncio.sleep(self._config.build_start)
         if any("\0" in value for value in build.contributed.values()):
             console.line("java.io.IOException: a character that XML 1.1 cannot hold (\\u0000) in the build's record")
@@ -86,7 +88,7 @@ class Runner:
             build.result = "FAILURE"
             return
         job.first_built(pipeline)
-        await Interpreter(pipeline, build.context).run()
+        await Interpreter(pipeline, context).run()
 
     def stop(self, build: Build, user: str) -> None:
         """POST stop: interrupts the running step; post sections run. A second one interrupts what runs then."""
