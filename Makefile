@@ -30,9 +30,9 @@ demo: $(STAMP) ## the closed loop on one screen; KEEP=1 leaves it running, FAULT
 demo-stop: $(STAMP) ## stop the data centre that `make demo KEEP=1` left running
 	@$(BIN)/python -m lab stop
 
-test: lint types check-generated $(STAMP) ## everything: lint, types, import contracts, generated files, unit, flows, contract, e2e
+test: lint types check-generated $(STAMP) ## everything: lint, types, import contracts, generated files, unit, flows, contract, e2e (ONCE=1: no second try)
 	$(BIN)/pytest -n 2 --dist worksteal tests/unit
-	$(BIN)/pytest -n 2 --dist loadgroup tests/flows tests/contract tests/e2e
+	$(BIN)/python tests/second_try.py $(if $(ONCE),--once) -- -n 2 --dist loadgroup tests/flows tests/contract tests/e2e
 
 lint: $(STAMP) ## ruff and the import contracts
 	$(BIN)/ruff check .
