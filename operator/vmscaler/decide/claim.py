@@ -219,6 +219,42 @@ def ready_to_act(policy: AutoscalingPolicy) -> tuple[bool, str]:
     return True, ""
 
 
+def facts_of(
+    policy: AutoscalingPolicy,
+    *,
+    build: BuildRef,
+    alert_firing: bool | None,
+    alert_unseen_because: str = "",
+    baseline: int | None,
+    pool_unseen_because: str = "",
+    ours: int,
+    tenant_cap_left: int,
+    now: datetime,
+) -> ClaimFacts:
+    """What the policy itself says, with what was seen elsewhere."""
+    ready, why = ready_to_act(policy)
+    provisioned = policy.status.provisioned
+    return ClaimFacts(
+        deleting=policy.deleting,
+        mode=policy.spec.mode,
+        ready=ready,
+        not_ready_because=why,
+        scale_out_step=policy.spec.scaling.scale_out_step,
+        max_instances=policy.spec.scaling.max_instances,
+        claim=policy.status.claim or ClaimStatus(),
+        build=build,
+        current_job=provisioned.job if provisioned else None,
+        current_generation=provisioned.job_generation if provisioned else None,
+        alert_firing=alert_firing,
+        alert_unseen_because=alert_unseen_because,
+        baseline=baseline,
+        pool_unseen_because=pool_unseen_because,
+        ours=ours,
+        tenant_cap_left=tenant_cap_left,
+        now=now,
+    )
+
+
 def record(decisions: Sequence[Decision], verdict: Verdict, *, build: BuildRef, event: str | None, now: datetime) -> list[Decision] | None:
     """The decisions with this one added, newest first, bounded; None where nothing is to be written.
 

@@ -14,6 +14,7 @@ from vmscaler.api import conditions as c
 from vmscaler.api.autoscalingpolicy import ActiveEvent, AutoscalingPolicy, BuildRef, ClaimStatus, Instances, Mode
 from vmscaler.api.duration import human
 from vmscaler.api.meta import Condition, ConditionStatus
+from vmscaler.api.policystatus import Provisioned
 from vmscaler.api.scaleevent import ActionState, EventPhase, ScaleOutEvent
 from vmscaler.api.site import Site
 from vmscaler.api.vminstance import VmInstance
@@ -48,24 +49,13 @@ class Seen:
 
 def refusal(seen: Seen) -> chain.Verdict | None:
     """The no that a claim would get now; None where it would go on to ask Alertmanager, the BIG-IP and vCenter."""
-    policy = seen.policy
-    ready, why = chain.ready_to_act(policy)
-    served = policy.status.instances or Instances()
-    facts = chain.ClaimFacts(
-        deleting=policy.deleting,
-        mode=policy.spec.mode,
-        ready=ready,
-        not_ready_because=why,
-        scale_out_step=policy.spec.scaling.scale_out_step,
-        max_instances=policy.spec.scaling.max_instances,
-        claim=seen.claim,
-        build=BuildRef(job="", generation="", number=0),
-        current_job=None,
-        current_generation=None,
+    served = seen.policy.status.instances or Instances()
+    provisioned = seen.policy.status.provisioned or Provisioned()
+    facts = chain.facts_of(
+        seen.policy,
+        build=BuildRef(job=provisioned.job or "", generation=provisioned.job_generation or "", number=0),
         alert_firing=True,
-        alert_unseen_because="",
         baseline=served.baseline,
-        pool_unseen_because="",
         ours=max(served.ours, len(seen.instances)),
         tenant_cap_left=1,
         now=seen.now,

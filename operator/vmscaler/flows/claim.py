@@ -49,7 +49,7 @@ async def claim(ctx: Context, ref: PolicyRef, build: BuildRef) -> Claimed:
         earlier = await event_of(ctx, ref, build)
         if earlier is not None:
             return Claimed(earlier, "ScaleOut", f"{earlier.metadata.name} (claimed before, {earlier.status.phase.value})")
-        facts, alerts = await _facts(ctx, policy, state, build)
+        facts, alerts = await _facts(ctx, policy, build)
         verdict = chain.decide(facts)
         if verdict.accepted:
             # The chain's last check, asked only by who gets so far: a vCenter that hangs holds up no other no, and a storm of hooks does not reach it.
@@ -154,9 +154,7 @@ async def ensure_event(ctx: Context, policy: AutoscalingPolicy, state: ClaimStat
     return event
 
 
-async def _facts(
-    ctx: Context, policy: AutoscalingPolicy, state: ClaimStatus, build: BuildRef
-) -> tuple[chain.ClaimFacts, list[FiringAlert]]:
+async def _facts(ctx: Context, policy: AutoscalingPolicy, build: BuildRef) -> tuple[chain.ClaimFacts, list[FiringAlert]]:
     alerts: list[FiringAlert] = []
     alert_firing: bool | None = None
     baseline: int | None = None
@@ -181,18 +179,9 @@ async def _facts(
             baseline = sum(1 for member in pool.members if member.enabled and member.address not in ours)
         except OutsideError as error:
             pool_unseen = str(error)
-    ready, why = chain.ready_to_act(policy)
-    facts = chain.ClaimFacts(
-        deleting=policy.deleting,
-        mode=policy.spec.mode,
-        ready=ready,
-        not_ready_because=why,
-        scale_out_step=policy.spec.scaling.scale_out_step,
-        max_instances=policy.spec.scaling.max_instances,
-        claim=state,
+    facts = chain.facts_of(
+        policy,
         build=build,
-        current_job=policy.status.provisioned.job if policy.status.provisioned else None,
-        current_generation=policy.status.provisioned.job_generation if policy.status.provisioned else None,
         alert_firing=alert_firing,
         alert_unseen_because=alert_unseen,
         baseline=baseline,
