@@ -127,3 +127,38 @@ async def test_a_gateway_secret_that_cannot_serve_is_told_at_the_start(spoiled: 
         await ensure_certificate(kube, "vmscaler-gateway-tls", url, SystemClock().now())
     assert refused.value.reason == "SecretNotUsable"
     assert made.key not in str(refused.value) and "sample" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "ca_of_another", "told"),
+    [
+        (f"https://{HOST}:8443", True, "certificate verify failed|unable to get local issuer|self-signed"),
+        ("https://other.example.org:8443", False, "Hostname mismatch, certificate is not valid for 'other.example.org'"),
+        ("https://192.0.2.7:8443", False, "IP address mismatch, certificate is not valid for '192.0.2.7'"),
+    ],
+)
+async def test_a_gateway_that_no_build_could_trust_is_told_at_the_start(url: str, ca_of_another: bool, told: str) -> None:
+    kube, now = FakeKube(DirectEffects()), SystemClock().now()
+    await ensure_certificate(kube, "vmscaler-gateway-tls", f"https://{HOST}:8443", now)
+    if ca_of_another:
+        kube.edit_secret("vmscaler-gateway-tls", {"ca.crt": Authority().pem})
+    with pytest.raises(
+        Rejected, match=rf"no build could trust the gateway at {url}: .*({told}).*: correct the Secret or the URL"
+    ) as refused:
+        await ensure_certificate(kube, "vmscaler-gateway-tls", url, now)
+    assert refused.value.reason == "SecretNotUsable"
+
+
+@pytest.mark.parametrize("host", [HOST, "192.0.2.7", "[2001:db8::7]"])
+async def test_the_gateways_own_certificate_is_for_the_host_of_its_url(host: str) -> None:
+    kube, now = FakeKube(DirectEffects()), SystemClock().now()
+    made = await ensure_certificate(kube, "vmscaler-gateway-tls", f"https://{host}:8443", now)
+    assert await ensure_certificate(kube, "vmscaler-gateway-tls", f"https://{host}:8443", now) == made
+
+
+async def test_an_expired_gateway_certificate_stops_no_start() -> None:
+    kube, url, now = FakeKube(DirectEffects()), f"https://{HOST}:8443", SystemClock().now()
+    await ensure_certificate(kube, "vmscaler-gateway-tls", url, now - timedelta(days=3660))
+    made = await ensure_certificate(kube, "vmscaler-gateway-tls", url, now)
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        handshake(made.context(), strict(made.ca))

@@ -5,6 +5,7 @@ An administrator who has a CA of his own puts ca.crt, tls.crt and tls.key there 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import ssl
 import tempfile
@@ -18,11 +19,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from vmscaler.adapters.tls import pinned_context
 from vmscaler.ports.errors import Conflict, NotFound, Rejected
 from vmscaler.ports.kube import Kube
 
 VALID = timedelta(days=3650)
 KEYS = ("ca.crt", "tls.crt", "tls.key")
+_HAS_EXPIRED = 10
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,11 @@ class GatewayCertificate:
 
 async def ensure_certificate(kube: Kube, secret: str, url: str, now: datetime) -> GatewayCertificate:
     """From the Secret, made if absent for the host of `url`. Raises Rejected(SecretIncomplete | SecretNotUsable)."""
+    host = urlsplit(url).hostname or "localhost"
     try:
         data = await kube.get_secret(secret)
     except NotFound:
-        made = _make(urlsplit(url).hostname or "localhost", now)
+        made = _make(host, now)
         data = dict(zip(KEYS, (made.ca, made.certificate, made.key), strict=True))
         try:
             await kube.create_secret(secret, data, {"app.kubernetes.io/managed-by": "vmscaler"}, {})
@@ -64,6 +69,14 @@ async def ensure_certificate(kube: Kube, secret: str, url: str, now: datetime) -
     try:
         found.context()
         ssl.create_default_context(cadata=found.ca)
+        _handshake(found, host)
+    except ssl.SSLCertVerificationError as error:
+        # One that has expired stops no start: builds are refused then, but what runs must still be brought to its end.
+        if error.verify_code != _HAS_EXPIRED:
+            said = f"Secret {secret}: no build could trust the gateway at {url}: {error.verify_message.rstrip('.')}"
+            raise Rejected(
+                "kubernetes", "SecretNotUsable", f"{said}: correct the Secret or the URL, or delete it to have it made anew"
+            ) from None
     except (ssl.SSLError, ValueError) as error:
         # Not the error's text, which may hold what stands where a certificate should.
         said = f"Secret {secret}: tls.crt and tls.key must be a PEM certificate and its key, ca.crt the PEM of the CA that signed it"
@@ -71,6 +84,16 @@ async def ensure_certificate(kube: Kube, secret: str, url: str, now: datetime) -
             "kubernetes", "SecretNotUsable", f"{said} ({_why(error)}): correct them, or delete it to have it made anew"
         ) from None
     return found
+
+
+def _handshake(found: GatewayCertificate, host: str) -> None:
+    """The one that each build will make, in memory. Raises ssl.SSLCertVerificationError."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = pinned_context(found.ca, "kubernetes", "ca.crt").wrap_bio(to_client, to_server, server_hostname=host)
+    server = found.context().wrap_bio(to_server, to_client, server_side=True)
+    for end in (client, server, client):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
 
 
 def _why(error: Exception) -> str:
