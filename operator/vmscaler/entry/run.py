@@ -33,7 +33,26 @@ log = structlog.get_logger()
 
 
 async def run(settings: Settings, wrappers: Wrappers | None = None) -> None:
-    """Be the operator. Raises OutsideError where the start is not possible."""
+    """Be the operator until SIGTERM or SIGINT, also where one comes while it starts. Raises OutsideError where the start is not possible."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    # From the first moment on: before that it dies with the Lease in its hand, and as a container's process 1, for which the kernel drops a
+    # signal without a handler, not at all.
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, stopped.set)
+    ended = asyncio.create_task(stopped.wait(), name="signal")
+    operating = asyncio.create_task(_operate(settings, wrappers), name="operate")
+    try:
+        await asyncio.wait({operating, ended}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended.cancel()
+        operating.cancel()
+        await asyncio.wait({operating})
+    if not operating.cancelled():
+        operating.result()
+
+
+async def _operate(settings: Settings, wrappers: Wrappers | None) -> None:
+    """Until it is cancelled. Raises OutsideError where the start is not possible, and what ended a part of it."""
     async with contextlib.AsyncExitStack() as stack:
         parts = await stack.enter_async_context(assemble(settings, wrappers))
         progress = Progress(started_at=parts.clock.now(), holds_lease=lambda: parts.lease.remaining() > 0)
@@ -50,24 +69,14 @@ async def run(settings: Settings, wrappers: Wrappers | None = None) -> None:
         background = [
             asyncio.create_task(parts.queue.run(), name="work-queue"),
             asyncio.create_task(resync_forever(parts.context, settings.resync_seconds, beat), name="resync"),
+            asyncio.create_task(_watch(parts), name="watch"),
         ]
         stack.push_async_callback(_cancel, background)
         log.info("operating", namespace=settings.namespace, gateway=settings.gateway_url, resync_seconds=settings.resync_seconds)
-        watch = asyncio.create_task(_watch(parts), name="watch")
-        background.append(watch)
-        ended = asyncio.create_task(_until_signal(), name="signal")
-        done, _ = await asyncio.wait([*background, ended], return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
-        for task in done - {ended}:
+        done, _ = await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
             task.result()
             raise RuntimeError(f"{task.get_name()} ended")
-
-
-async def _until_signal() -> None:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for sig in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sig, stopped.set)
-    await stopped.wait()
 
 
 async def _watch(parts: Assembly) -> None:
@@ -90,11 +99,15 @@ async def _watch(parts: Assembly) -> None:
             private_key_path=configuration.key_file,
         )
 
-    def watch() -> None:
+    async def operate() -> None:
         registry, chosen = make_registry(wake, connection), make_settings()
-        asyncio.run(kopf.operator(registry=registry, settings=chosen, clusterwide=True, standalone=True, stop_flag=stop))
+        try:
+            await kopf.operator(registry=registry, settings=chosen, clusterwide=True, standalone=True, stop_flag=stop)
+        finally:
+            # kopf waits for the flag in a thread, and its loop does not close before that thread ends: a kopf that ended by itself would never be missed.
+            stop.set()
 
-    watching = loop.run_in_executor(None, watch)
+    watching = loop.run_in_executor(None, lambda: asyncio.run(operate()))
     try:
         await asyncio.shield(watching)
     except asyncio.CancelledError:

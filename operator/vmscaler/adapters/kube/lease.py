@@ -79,6 +79,8 @@ class LeaseLock:
         self._seen_at = 0.0
         self._version: str | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._written: asyncio.Task[Json] | None = None
+        self._answered = False
 
     @property
     def held(self) -> bool:
@@ -111,12 +113,15 @@ class LeaseLock:
             self._renewal.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._renewal
-        if self._held_from is None or self._version is None:
+        if self._written is None:
             return
         self._held_from = None
-        spec = {**self._seen, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()}
+        await asyncio.wait({self._written})
         with contextlib.suppress(OutsideError):
-            await self._put(spec)
+            if not self._answered:
+                self._observe(await self._rest.call("GET", self._path, timeout=self._limit()))
+            if self._seen.get("holderIdentity") == self._identity:
+                await self._put({**self._seen, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()})
 
     async def _renew(self) -> None:
         while True:
@@ -183,7 +188,7 @@ class LeaseLock:
         }
         began = self._monotonic()
         try:
-            self._observe(await self._rest.call("POST", self._collection, body=self._body(spec), timeout=self._limit()))
+            await self._write("POST", self._collection, self._body(spec))
         except Conflict:
             return False
         self._held_from = began
@@ -192,7 +197,15 @@ class LeaseLock:
     async def _put(self, spec: Json) -> None:
         body = self._body(spec)
         body["metadata"]["resourceVersion"] = self._version
-        self._observe(await self._rest.call("PUT", self._path, body=body, timeout=self._limit()))
+        await self._write("PUT", self._path, body)
+
+    async def _write(self, method: str, path: str, body: Json) -> None:
+        """Where who asks is cancelled, it comes to its end all the same: `release` must know who has the Lease then."""
+        self._answered = False
+        self._written = asyncio.create_task(self._rest.call(method, path, body=body, timeout=self._limit()))
+        self._written.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._observe(await asyncio.shield(self._written))
+        self._answered = True
 
     def _body(self, spec: Json) -> dict[str, Any]:
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self._name}, "spec": spec}
