@@ -224,6 +224,9 @@ async def test_whichever_socket_is_permitted_is_used(monkeypatch: pytest.MonkeyP
         def connect(self, address: tuple[str, int]) -> None:
             assert address == (SERVER, 0)
 
+        def recv(self, most: int) -> bytes:
+            return ours.recv(most)
+
         def setsockopt(self, *_: object) -> None:
             assert raw
 

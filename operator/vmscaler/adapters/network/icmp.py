@@ -8,6 +8,7 @@ header too, and everything that comes from the peer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -18,6 +19,7 @@ from vmscaler.ports.errors import Rejected
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 # Linux: a raw socket lets nothing but the types whose bit is 0 pass (linux/icmp.h).
 _SOL_RAW, _ICMP_FILTER = 255, 1
+_MOST_WAITING = 1000
 _HINT = "give it CAP_NET_RAW or a group within net.ipv4.ping_group_range, or take ICMP out of the Site's addressProbes.methods"
 
 
@@ -27,19 +29,25 @@ async def echo(address: str, timeout: float) -> bool:
         raw = probe.type == socket.SOCK_RAW
         loop = asyncio.get_running_loop()
         identifier, payload = os.getpid() & 0xFFFF, os.urandom(16)
+
+        def ours(answer: bytes) -> bool:
+            if raw:
+                answer = answer[4 * (answer[0] & 0x0F) :]
+            # The random payload tells this echo from other processes' and from an earlier one's late answer.
+            return answer[:1] == bytes([_ECHO_REPLY]) and answer[8:] == payload
+
         try:
             async with asyncio.timeout(timeout):
                 # Not the loop's sock_connect, which would look the address up as a service's; this connect waits for nothing.
                 probe.connect((str(IPv4Address(address)), 0))
                 await loop.sock_sendall(probe, request(identifier, payload))
-                while True:
-                    answer = await loop.sock_recv(probe, 1024)
-                    if raw:
-                        answer = answer[4 * (answer[0] & 0x0F) :]
-                    # The random payload tells this echo from other processes' and from an earlier one's late answer.
-                    if answer[:1] == bytes([_ECHO_REPLY]) and answer[8:] == payload:
-                        return True
+                while not ours(await loop.sock_recv(probe, 1024)):
+                    pass
+            return True
         except TimeoutError:
+            # Where this process had no time for it, the answer waits in the socket.
+            with contextlib.suppress(BlockingIOError):
+                return any(ours(probe.recv(1024)) for _ in range(_MOST_WAITING))
             return False
         except PermissionError as error:
             # The socket is there; a firewall of this host, or an address for broadcasts, does not let the packet out.
