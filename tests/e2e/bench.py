@@ -20,6 +20,8 @@ from lab.process import Json
 
 FINAL = ("Succeeded", "Failed")
 OURS = "/apis/vmscaler.io/v1alpha1"
+# What ends a stage here is its fault, not a busy machine.
+PATIENT = {"clone": "10m", "boot": "10m", "health": "10m", "member": "10m"}
 # kind -> (API, plural, namespaced)
 KINDS = {
     "site": (OURS, "sites", False),
@@ -99,6 +101,7 @@ class Bench:
         document["metadata"] |= {"name": name, "namespace": namespace}
         spec, net = document["spec"], self.dc.subnet
         spec["scaling"]["maxInstances"] = 10
+        spec["timeouts"] |= PATIENT
         spec["network"]["ipPool"] |= {"start": net.address(first), "end": net.address(last)}
         for key, value in changes.items():
             old = spec.get(key)

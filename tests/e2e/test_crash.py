@@ -25,7 +25,7 @@ MOST_DEATHS = 150
 async def test_killed_before_and_after_each_write(bench: Bench) -> None:
     operator = bench.dc.operator
     assert operator is not None
-    await bench.policy("k-one", 110, 112, timeouts={"clone": "10m", "boot": "10m", "health": "10m", "member": "10m"})
+    await bench.policy("k-one", 110, 112)
     await bench.ready("k-one")
     await operator.kill()
     deaths: list[str] = []

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.e2e.bench import Bench
+from tests.e2e.bench import PATIENT, Bench
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
@@ -14,7 +14,7 @@ SHOWN = "site,vmt,asp,vmi,ipl,soe"
 
 
 async def test_load_makes_a_vm_and_the_alert_resolves(bench: Bench) -> None:
-    await bench.dc.apply_policy()
+    await bench.dc.apply_policy(scaling={"cooldownPeriod": "1h"}, timeouts=PATIENT)
     await bench.ready("web")
     await bench.dc.rate(42)  # of 40 that two VMs serve; three serve 60
     event = await bench.event_over("web")
