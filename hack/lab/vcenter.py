@@ -32,8 +32,8 @@ Faults (PUT /faults, the whole set)
                  skip, count}. entity is a glob on the called object's name or a clone's new name. effect: delay (seconds), hang
                  (for ever; on healing the connection closes, nothing was done), drop (connection closed, nothing done), lose
                  (done, but the answer never comes), fault (any fault type of the API by name, as InsufficientResourcesFault)
-    tasks        the same for what the call began: effect fault (after `seconds`; nothing was done) or hang (until healed, then
-                 it is done); for CloneVM_Task, PowerOnVM_Task, PowerOffVM_Task, Destroy_Task, ReconfigVM_Task,
+    tasks        the same for what the call began: effect fault (after `seconds`; nothing was done), hang (until healed, then
+                 it is done) or late (done at once, but over only when healed); for CloneVM_Task, PowerOnVM_Task, PowerOffVM_Task, Destroy_Task, ReconfigVM_Task,
                  CustomizeVM_Task
     taskSeconds  {method: seconds} that such tasks take
     neverBoot    globs of VMs whose guests do not come up (with guests.external: see lab.guests instead)

@@ -32,8 +32,16 @@ func newClones(service *simulator.Service) *clones {
 	return c
 }
 
-// start does the clone.
-func (c *clones) start(ctx *simulator.Context, vm *simulator.VirtualMachine, r *types.CloneVM_Task) soap.HasFault {
+// outerTask stands for the clone's own task, which is a part of it.
+type outerTask struct {
+	ref  types.ManagedObjectReference
+	over <-chan struct{}
+}
+
+// start does the clone. `outer` is the task that the client was given, nil where that is the clone's own.
+func (c *clones) start(
+	ctx *simulator.Context, vm *simulator.VirtualMachine, r *types.CloneVM_Task, outer *outerTask,
+) soap.HasFault {
 	one := &clone{folder: r.Folder, name: r.Name}
 	c.mu.Lock()
 	c.running[one] = true
@@ -49,12 +57,15 @@ func (c *clones) start(ctx *simulator.Context, vm *simulator.VirtualMachine, r *
 		return body
 	}
 	ref := body.(*methods.CloneVM_TaskBody).Res.Returnval
+	wait := ctx.Map.Get(ref).(*simulator.Task).Wait
+	if outer != nil {
+		ref, wait = outer.ref, func() { <-outer.over }
+	}
 	c.mu.Lock()
 	one.task = ref
 	c.mu.Unlock()
-	task := ctx.Map.Get(ref).(*simulator.Task)
 	go func() {
-		task.Wait()
+		wait()
 		end()
 	}()
 	return body
@@ -118,5 +129,5 @@ type goodClone struct {
 
 // CloneVMTask is what the simulator calls.
 func (g *goodClone) CloneVMTask(ctx *simulator.Context, r *types.CloneVM_Task) soap.HasFault {
-	return g.clones.start(ctx, g.VirtualMachine, r)
+	return g.clones.start(ctx, g.VirtualMachine, r, nil)
 }

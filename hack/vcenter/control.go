@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/vmware/govmomi/fault"
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25"
@@ -132,12 +133,19 @@ func (c *control) expire(ctx context.Context) (int, error) {
 	if err := property.DefaultCollector(client).RetrieveOne(ctx, ref, []string{"sessionList"}, &manager); err != nil {
 		return 0, err
 	}
-	request := &types.TerminateSession{This: ref}
+	expired := 0
 	for _, session := range manager.SessionList {
-		request.SessionId = append(request.SessionId, session.Key)
+		request := &types.TerminateSession{This: ref, SessionId: []string{session.Key}}
+		_, err := methods.TerminateSession(ctx, client, request)
+		if fault.Is(err, &types.NotFound{}) {
+			continue // its client logged out meanwhile
+		}
+		if err != nil {
+			return expired, err
+		}
+		expired++
 	}
-	_, err = methods.TerminateSession(ctx, client, request)
-	return len(request.SessionId), err
+	return expired, nil
 }
 
 func refuse(w http.ResponseWriter, reason string) {

@@ -17,7 +17,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// rule is one fault: of calls (Effect delay, hang, drop, lose, fault) or of tasks (hang, fault).
+// rule is one fault: of calls (Effect delay, hang, drop, lose, fault) or of tasks (hang, late, fault).
 type rule struct {
 	Method string `json:"method"`
 	// Entity is a glob on the name of the object called, or on the name that the call gives (a clone's).
@@ -46,7 +46,7 @@ var knownFaults = map[string]string{
 	"down":        "true: connections are refused, open ones closed",
 	"latency":     "seconds before each call",
 	"calls":       "rules: method (or *), entity (glob), effect delay|hang|drop|lose|fault, seconds, fault, message, skip, count",
-	"tasks":       "rules: method, entity (glob), effect hang|fault, seconds, fault, message, skip, count",
+	"tasks":       "rules: method, entity (glob), effect hang|late|fault, seconds, fault, message, skip, count",
 	"taskSeconds": "how long the tasks of a method take, by method",
 	"neverBoot":   "globs of VMs whose guests do not come up (where this part plays them)",
 }
@@ -99,7 +99,7 @@ func (f *faults) put(text []byte) error {
 	}
 	names := keys(taskNames)
 	for _, one := range set.Tasks {
-		if err := one.check([]string{"hang", "fault"}, names); err != nil {
+		if err := one.check([]string{"hang", "late", "fault"}, names); err != nil {
 			return err
 		}
 	}

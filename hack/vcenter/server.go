@@ -41,7 +41,11 @@ func newServer(service *simulator.Service, c *config, faults *faults) (*server, 
 	s := &server{handler: faults.middleware(service.ServeMux)}
 	s.certificate.Store(pair)
 	faults.server = s
-	if s.address, err = net.ResolveTCPAddr("tcp", net.JoinHostPort(c.Address, strconv.Itoa(c.Port))); err != nil {
+	wanted, err := net.ResolveTCPAddr("tcp4", net.JoinHostPort(c.Address, strconv.Itoa(c.Port)))
+	if err != nil {
+		return nil, err
+	}
+	if s.address, err = holdPort(wanted); err != nil {
 		return nil, err
 	}
 	if err := s.up(); err != nil {
@@ -60,25 +64,17 @@ func (s *server) port() int {
 	return s.address.Port
 }
 
-// up listens at the port of the first time.
+// up listens at the port that is held.
 func (s *server) up() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.http != nil {
 		return nil
 	}
-	var listener net.Listener
-	var err error
-	for range 50 { // another process may hold the port for a moment
-		if listener, err = net.ListenTCP("tcp", s.address); err == nil {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	listener, err := net.ListenTCP("tcp4", s.address)
 	if err != nil {
 		return err
 	}
-	s.address = listener.Addr().(*net.TCPAddr)
 	server := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: time.Minute,

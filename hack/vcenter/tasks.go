@@ -48,7 +48,7 @@ func hook(service *simulator.Service, faults *faults) {
 			return nil, nil
 		}
 		if rule, healed := faults.onTask(c); rule != nil {
-			instead(ctx, &badTasks{vm, rule, healed, clones})
+			instead(ctx, &badTasks{vm, rule, healed, clones, nil})
 		} else if method.Name == "CloneVM_Task" {
 			instead(ctx, &goodClone{vm, clones})
 		}
@@ -105,12 +105,14 @@ func readDisk(options []types.BaseOptionValue) (disk guestDisk) {
 	return disk
 }
 
-// badTasks stands for a VM whose next task hangs (until healed; then it is done) or fails without having done anything.
+// badTasks stands for a VM whose next task hangs (until healed; then it is done), is late (done at once, but not over until healed)
+// or fails without having done anything.
 type badTasks struct {
 	*simulator.VirtualMachine
 	rule   *rule
 	healed <-chan struct{}
 	clones *clones
+	outer  *outerTask
 }
 
 // start answers with a task of our own; inner does what was asked.
@@ -124,7 +126,10 @@ func (b *badTasks) start(ctx *simulator.Context, name string, inner func(*simula
 		{Name: "info.startTime", Val: time.Now()},
 		{Name: "info.state", Val: types.TaskInfoStateRunning},
 	})
+	over := make(chan struct{})
+	b.outer = &outerTask{task.Self, over}
 	go func() {
+		defer close(over)
 		result, fault := b.outcome(&own, inner)
 		changes := []types.PropertyChange{{Name: "info.completeTime", Val: time.Now()}}
 		if fault != nil {
@@ -151,7 +156,9 @@ func (b *badTasks) outcome(ctx *simulator.Context, inner func(*simulator.Context
 		}
 		return nil, &types.LocalizedMethodFault{Fault: b.rule.newFault(), LocalizedMessage: b.rule.Message}
 	}
-	<-b.healed
+	if b.rule.Effect == "hang" {
+		<-b.healed
+	}
 	var body soap.HasFault
 	ctx.WithLock(b.VirtualMachine, func() { body = inner(ctx) })
 	if fault := body.Fault(); fault != nil {
@@ -161,11 +168,12 @@ func (b *badTasks) outcome(ctx *simulator.Context, inner func(*simulator.Context
 	ref := reflect.ValueOf(body).Elem().FieldByName("Res").Elem().FieldByName("Returnval").Interface()
 	done := ctx.Map.Get(ref.(types.ManagedObjectReference)).(*simulator.Task)
 	done.Wait()
+	<-b.healed
 	return done.Info.Result, done.Info.Error
 }
 
 func (b *badTasks) CloneVMTask(ctx *simulator.Context, r *types.CloneVM_Task) soap.HasFault {
-	ref := b.start(ctx, "cloneVm", func(ctx *simulator.Context) soap.HasFault { return b.clones.start(ctx, b.VirtualMachine, r) })
+	ref := b.start(ctx, "cloneVm", func(ctx *simulator.Context) soap.HasFault { return b.clones.start(ctx, b.VirtualMachine, r, b.outer) })
 	return &methods.CloneVM_TaskBody{Res: &types.CloneVM_TaskResponse{Returnval: ref}}
 }
 
