@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const temporaryPrefix = "vmscaler-cp-"
@@ -35,10 +36,13 @@ func openPlace(data string) (*place, error) {
 	if made.data, err = filepath.Abs(made.data); err == nil {
 		err = os.MkdirAll(made.data, 0o700)
 	}
-	for _, folder := range []string{temporary, made.data} {
+	for _, take := range []func() (*os.File, error){
+		func() (*os.File, error) { return lockNew(temporary) },
+		func() (*os.File, error) { return lock(made.data, os.O_CREATE) },
+	} {
 		if err == nil {
 			var held *os.File
-			if held, err = lock(folder); err == nil {
+			if held, err = take(); err == nil {
 				made.locks = append(made.locks, held)
 			}
 		}
@@ -51,15 +55,40 @@ func openPlace(data string) (*place, error) {
 
 func (p *place) close() error {
 	err := os.RemoveAll(p.temporary)
+	// Servers that did not end in time may still write there, and a folder that is not empty stays.
+	for began := time.Now(); err != nil && time.Since(began) < closing; err = os.RemoveAll(p.temporary) {
+		time.Sleep(50 * time.Millisecond)
+	}
 	for _, held := range p.locks {
 		held.Close()
 	}
 	return err
 }
 
-// lock holds a folder until the process ends, however it ends.
-func lock(folder string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(folder, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+const lockName = ".lock"
+
+// lock holds a folder until the process ends, however it ends. `create` is os.O_CREATE, or 0 where only a lock that is there counts.
+func lock(folder string, create int) (*os.File, error) {
+	return lockFile(folder, lockName, create)
+}
+
+// lockNew holds a folder that nobody else knows. Its lock is there only when it is taken: between the two, a sweep would find a folder
+// that nobody holds.
+func lockNew(folder string) (*os.File, error) {
+	const made = lockName + ".new"
+	file, err := lockFile(folder, made, os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(filepath.Join(folder, made), filepath.Join(folder, lockName)); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func lockFile(folder, name string, create int) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(folder, name), os.O_RDWR|create, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +110,8 @@ func sweep() {
 		if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Getuid() {
 			continue
 		}
-		// No lock file: a run that is just being made, between MkdirTemp and lock.
-		if _, err := os.Lstat(filepath.Join(folder, ".lock")); err != nil {
-			continue
-		}
-		if held, err := lock(folder); err == nil {
+		// No lock file: a run that is just being made, between MkdirTemp and lockNew, or one that just goes.
+		if held, err := lock(folder, 0); err == nil {
 			os.RemoveAll(folder)
 			held.Close()
 		}
