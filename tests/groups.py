@@ -19,7 +19,17 @@ LABCTL = "tests/e2e/test_labctl.py"  # starts a data centre of its own, and uses
 # The suites that use the fixture control_plane; `checked` says so when one is missing.
 CLUSTER = frozenset(
     f"tests/contract/test_{name}.py"
-    for name in ("controlplane", "crd_hostile", "crd_refusals", "crds", "kube_lease", "operator_deploy", "port_kube", "rbac")
+    for name in (
+        "controlplane",
+        "controlplane_access",
+        "crd_hostile",
+        "crd_refusals",
+        "crds",
+        "kube_lease",
+        "operator_deploy",
+        "port_kube",
+        "rbac",
+    )
 )
 
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from tests.fakes.effects import DirectEffects
 
-from lab.controlplane import ControlPlane
+from lab.controlplane import Cluster, ControlPlane
 from vmscaler.api.crd import KINDS
 from vmscaler.api.iplease import IpLease, IpLeaseSpec, IpLeaseStatus, LeaseHolder
 from vmscaler.api.meta import FINALIZER, GROUP, NameRef, ObjectMeta
@@ -34,11 +35,33 @@ async def apply_crds(cluster: ControlPlane) -> None:
         return
     await cluster.apply(ROOT / "crds")
     names = [f"crd/{kind.PLURAL}.{GROUP}" for kind in KINDS]
-    await cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
-    # kubectl keeps what it discovered before the kinds were there.
-    shown = await cluster.kubectl("api-resources", "--cached=false", f"--api-group={GROUP}", "-o", "name")
-    assert len(shown.split()) == len(KINDS), shown
+    await cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names, timeout=90)
+    await served(cluster, GROUP, len(KINDS))
     _applied.add(cluster.server)
+
+
+async def served(cluster: Cluster, group: str, kinds: int) -> None:
+    """Wait until kubectl finds this many kinds in the group: the API server lists them a moment after they are Established, one by one,
+    and kubectl keeps what it discovered before."""
+
+    async def listed() -> bool:
+        shown = await cluster.kubectl("api-resources", "--cached=false", f"--api-group={group}", "-o", "name")
+        return len(shown.split()) >= kinds
+
+    await eventually(listed, f"{kinds} kinds of {group} are served")
+
+
+async def eventually(check: Callable[[], Awaitable[bool] | bool], what: str, seconds: float = 90.0) -> None:
+    """Wait for a condition. kube-controller-manager takes up to 30 s for new kinds, and ours a few; a busy machine has its time."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                answer = check()
+                if answer if isinstance(answer, bool) else await answer:
+                    return
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        pytest.fail(f"not within {seconds} s: {what}")
 
 
 class RealClock:
