@@ -68,14 +68,23 @@ async def build(
         digest = key(source, go_version=go.version, arch=go.arch, ldflags=flags, tags=tags, package=package)
         folder = cache_dir() / "bin"
         target = folder / f"{name}-{digest[:20]}"
-        if not target.exists():
+        while not _used(target):  # also when another checkout's build forgot it a moment after it was seen
             async with locked(folder / f".{name}.lock", waiting=lambda: report(Step("waiting for another build"))):
                 if not target.exists():
                     await _compile(go, source, package, target, flags, tags, report)
                     _forget_old(folder, name)
-    with contextlib.suppress(OSError):
-        os.utime(target)  # _forget_old keeps what was used last
     return target
+
+
+def _used(target: Path) -> bool:
+    """Whether it is there; from now on it is the one that was used last, which `_forget_old` keeps."""
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        return False
+    except OSError:  # another's cache, read only
+        return target.exists()
+    return True
 
 
 async def module_folder(source: Path, module: str, *, report: Report) -> Path:

@@ -217,6 +217,22 @@ async def test_build_happens_once_for_the_same_sources(module: Path, fake_go: Fa
     assert fake_go.builds() == 2
 
 
+async def test_one_that_another_build_forgets_just_then_is_built_again(
+    module: Path, fake_go: FakeGo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = await build(module, name="m", progress=lambda _: None)
+    used = os.utime
+
+    def forgotten(path: Path) -> None:
+        if fake_go.builds() == 1:
+            path.unlink()
+        used(path)
+
+    monkeypatch.setattr(os, "utime", forgotten)
+    assert await build(module, name="m", progress=lambda _: None) == target
+    assert target.exists() and fake_go.builds() == 2
+
+
 async def test_a_failed_build_says_why_and_leaves_nothing(module: Path, fake_go: FakeGo) -> None:
     fake_go.fail(True)
     with pytest.raises(GoError, match="undefined: x"):
