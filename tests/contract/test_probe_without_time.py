@@ -7,26 +7,63 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from tests.contract.test_port_probe import SERVER, UNASSIGNED, needs_icmp
+from tests.contract.test_port_probe import PATIENT, SERVER, UNASSIGNED, needs_icmp, readable
 
 from vmscaler.adapters.network.probe import NetworkProbe
 
 
-async def test_a_connection() -> None:
-    with socket.create_server((SERVER, 0)) as listening, socket.socket() as bound:
-        bound.bind((SERVER, 0))
-        port, closed = listening.getsockname()[1], bound.getsockname()[1]
-        assert await NetworkProbe().tcp(SERVER, [closed, port], 0.0) == port
-        assert await NetworkProbe().tcp(SERVER, [closed], 0.0) is None
+@pytest.fixture
+async def kept_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Lets an hour pass at once, as for a process that was stopped: whatever the loop was to do until then it finds due together."""
+    loop = asyncio.get_running_loop()
+    clock, late = loop.time, 0.0
+
+    def stop() -> None:
+        nonlocal late
+        late += 3600
+
+    monkeypatch.setattr(loop, "time", lambda: clock() + late)
+    return stop
+
+
+async def test_who_accepts_while_this_process_is_kept_waiting_is_there(
+    monkeypatch: pytest.MonkeyPatch, kept_waiting: Callable[[], None]
+) -> None:
+    class Stopped(socket.socket):
+        def connect(self, address: Any) -> None:
+            try:
+                super().connect(address)
+            finally:
+                if address == there:
+                    assert readable(other)  # accepted
+                kept_waiting()
+
+    with socket.create_server((SERVER, 0)) as other, socket.socket() as bound:
+        bound.bind((SERVER, 0))  # and does not listen
+        there, closed = other.getsockname(), bound.getsockname()
+        monkeypatch.setattr(socket, "socket", Stopped)
+        assert await NetworkProbe().tcp(SERVER, [there[1]], PATIENT) == there[1]
+        assert await NetworkProbe().tcp(SERVER, [closed[1]], PATIENT) is None
 
 
 @needs_icmp
-async def test_an_echo(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no_time(*_: object) -> bytes:
-        await asyncio.Event().wait()
-        return b""
+async def test_who_answers_an_echo_while_this_process_is_kept_waiting_is_there(
+    monkeypatch: pytest.MonkeyPatch, kept_waiting: Callable[[], None]
+) -> None:
+    class Stopped(socket.socket):
+        looked = False
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "sock_recv", no_time)
-    assert await NetworkProbe().icmp(UNASSIGNED, 0.2)
+        def recv(self, *size: Any) -> bytes:
+            if not self.looked:  # before the answer is there
+                self.looked = True
+                assert readable(self)
+                kept_waiting()
+                raise BlockingIOError
+            return super().recv(*size)
+
+    monkeypatch.setattr(socket, "socket", Stopped)
+    assert await NetworkProbe().icmp(UNASSIGNED, PATIENT)

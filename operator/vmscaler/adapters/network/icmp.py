@@ -8,7 +8,6 @@ header too, and everything that comes from the peer.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import struct
@@ -19,39 +18,49 @@ from vmscaler.ports.errors import Rejected
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 # Linux: a raw socket lets nothing but the types whose bit is 0 pass (linux/icmp.h).
 _SOL_RAW, _ICMP_FILTER = 255, 1
-_MOST_WAITING = 1000
+_MOST_AT_ONCE = 1000
 _HINT = "give it CAP_NET_RAW or a group within net.ipv4.ping_group_range, or take ICMP out of the Site's addressProbes.methods"
 
 
 async def echo(address: str, timeout: float) -> bool:
     """Whether `address` (IPv4) answers within `timeout` seconds. Raises Rejected(IcmpNotPermitted), OSError."""
     with _socket() as probe:
-        raw = probe.type == socket.SOCK_RAW
         loop = asyncio.get_running_loop()
         identifier, payload = os.getpid() & 0xFFFF, os.urandom(16)
-
-        def ours(answer: bytes) -> bool:
-            if raw:
-                answer = answer[4 * (answer[0] & 0x0F) :]
-            # The random payload tells this echo from other processes' and from an earlier one's late answer.
-            return answer[:1] == bytes([_ECHO_REPLY]) and answer[8:] == payload
-
+        readable = asyncio.Event()
+        loop.add_reader(probe, readable.set)
         try:
             async with asyncio.timeout(timeout):
                 # Not the loop's sock_connect, which would look the address up as a service's; this connect waits for nothing.
                 probe.connect((str(IPv4Address(address)), 0))
                 await loop.sock_sendall(probe, request(identifier, payload))
-                while not ours(await loop.sock_recv(probe, 1024)):
-                    pass
+                while not _answered(probe, payload):
+                    readable.clear()
+                    await readable.wait()
             return True
         except TimeoutError:
-            # Where this process had no time for it, the answer waits in the socket.
-            with contextlib.suppress(BlockingIOError):
-                return any(ours(probe.recv(1024)) for _ in range(_MOST_WAITING))
-            return False
+            # This process may itself have been kept waiting, and then finds the answer and the deadline at once: that is no silence.
+            return _answered(probe, payload)
         except PermissionError as error:
             # The socket is there; a firewall of this host, or an address for broadcasts, does not let the packet out.
             raise Rejected("network", "IcmpNotPermitted", f"this host may not send ICMP to {address}: {_HINT}") from error
+        finally:
+            loop.remove_reader(probe)
+
+
+def _answered(probe: socket.socket, payload: bytes) -> bool:
+    """Whether our echo is among what has come; takes it. Raises OSError."""
+    for _ in range(_MOST_AT_ONCE):
+        try:
+            packet = probe.recv(1024)
+        except BlockingIOError:
+            return False
+        if probe.type == socket.SOCK_RAW:
+            packet = packet[4 * (packet[0] & 0x0F) :]
+        # The random payload tells this echo from other processes' and from an earlier one's late answer.
+        if packet[:1] == bytes([_ECHO_REPLY]) and packet[8:] == payload:
+            return True
+    return False
 
 
 def _socket() -> socket.socket:
