@@ -20,6 +20,7 @@ from typing import Any
 
 Json = dict[str, Any]
 _PR_SET_PDEATHSIG = 1
+_KILLED = 60.0  # seconds for a killed process to be gone; more than any machine needs
 HACK = Path(__file__).resolve().parent.parent
 
 
@@ -113,7 +114,9 @@ class Part:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> Json:
-        """Start and wait for the ready record. Raises PartError (with the end of the log) at the deadline or if it exits."""
+        """Start and wait for the ready record. Raises PartError (with the end of the log) at the deadline or if it exits.
+
+        Where it raises, cancelled or not, nothing runs."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         fd, path = tempfile.mkstemp(prefix=f"{self.name}-", suffix=".json", dir=self.folder)
         with os.fdopen(fd, "w") as file:
@@ -135,14 +138,17 @@ class Part:
             )
         assert self._process.stdout is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), self._deadline)
+            async with asyncio.timeout(self._deadline):
+                line = await self._process.stdout.readline()
+            if not line.endswith(b"\n"):
+                raise PartError(f"{self.name}: ended before it was ready; its log ends:\n{self.tail()}")
+            self.record = json.loads(line)
         except TimeoutError:
             await self.stop(grace=0.5)
             raise PartError(f"{self.name}: not ready after {self._deadline:.0f} s; its log ends:\n{self.tail()}") from None
-        if not line:
+        except BaseException:
             await self.stop(grace=0.5)
-            raise PartError(f"{self.name}: ended before it was ready; its log ends:\n{self.tail()}")
-        self.record = json.loads(line)
+            raise
         return self.record
 
     def tail(self, lines: int = 30) -> str:
@@ -156,12 +162,13 @@ class Part:
             return
         if process.stdin is not None:
             process.stdin.close()
-        for sig in (None, signal.SIGTERM, signal.SIGKILL):
+        for sig, patience in ((None, grace), (signal.SIGTERM, grace), (signal.SIGKILL, _KILLED)):
             if sig is not None:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(sig)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), grace)
+                async with asyncio.timeout(patience):
+                    await process.wait()
                 break
         self._process = None
 
