@@ -55,6 +55,7 @@ async def test_an_answer_can_be_late_or_lost(lab_bigip: Bigip) -> None:
     assert [(w["method"], w["path"], w["user"], w["status"]) for w in status["audit"]] == [("POST", MEMBERS, USER, 200)]
     await lab_bigip.faults(hang=True)
     asked = asyncio.create_task(lab_bigip.raw("POST", MEMBERS, new("10.0.0.6:80")))
+    await arrived(lab_bigip)
     done, _ = await asyncio.wait({asked}, timeout=0.3)
     assert not done
     await lab_bigip.faults()
@@ -62,10 +63,20 @@ async def test_an_answer_can_be_late_or_lost(lab_bigip: Bigip) -> None:
         await asked
 
 
+async def arrived(bigip: Bigip) -> None:
+    """Until a request is at the device."""
+
+    async def busy() -> bool:
+        return bool((await bigip.status())["busy"])
+
+    await eventually(busy, "the request at the device")
+
+
 async def test_a_restart_keeps_the_configuration_and_forgets_tokens(lab_bigip: Bigip) -> None:
     await lab_bigip.ok("POST", MEMBERS, new())
-    await lab_bigip.faults(restart={"for_s": 2})
+    await lab_bigip.faults(restart={"for_s": 600})
     assert (await lab_bigip.raw("GET", POOL))[0] == 503
+    await lab_bigip.faults(restart={"for_s": 0.2})
 
     async def back() -> Any:
         status, answer = await lab_bigip.raw("GET", POOL)
@@ -86,6 +97,19 @@ async def test_the_certificate_can_change(lab_bigip: Bigip) -> None:
     assert "key" not in str(await lab_bigip.status())
     await lab_bigip.faults()
     assert (await lab_bigip.raw("GET", POOL))[0] == 200
+
+
+async def test_the_end_of_an_earlier_certificate_cuts_nothing_of_the_next(lab_bigip: Bigip) -> None:
+    first, second = lab_bigip.authority.issue("127.0.0.1"), lab_bigip.authority.issue("127.0.0.1")
+    await lab_bigip.faults(certificate={"value": {"certificate": first.certificate, "key": first.key}, "for_s": 0.05})
+    await lab_bigip.faults(certificate={"value": {"certificate": second.certificate, "key": second.key}}, hang=True)
+    asked = asyncio.create_task(lab_bigip.raw("POST", MEMBERS, new()))
+    await arrived(lab_bigip)
+    done, _ = await asyncio.wait({asked}, timeout=0.3)
+    assert not done
+    await lab_bigip.faults()
+    with pytest.raises(aiohttp.ClientError):
+        await asked
 
 
 async def test_unknown_faults_are_refused_with_the_known_ones(lab_bigip: Bigip) -> None:

@@ -75,8 +75,8 @@ def _follow_faults(device: Device, api: web.AppRunner, certificates: Certificate
         nonlocal restarted
         certificate, restart = device.faults.get("certificate"), device.faults.get("restart")
         if certificate is not None:
-            certificates.use(certificate.value["certificate"], certificate.value["key"])
-            _cut(api)
+            if certificates.use(certificate.value["certificate"], certificate.value["key"]):
+                _cut(api)
             if certificate.until is not None:
                 asyncio.get_running_loop().call_at(certificate.until + 0.01, follow)
         elif certificates.restore():

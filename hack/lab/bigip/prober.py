@@ -89,7 +89,9 @@ class Prober:
             elif live.health is not Health.DOWN and started + interval >= deadline:
                 await asyncio.sleep(max(0.0, deadline - loop.time()))
                 self._judge(path, live, Health.DOWN)
-            await asyncio.sleep(max(0.0, started + interval - loop.time()))
+            due = max(loop.time(), started + interval)
+            await asyncio.sleep(due - loop.time())
+            deadline += loop.time() - due  # where this process was kept waiting, it is not the member that was silent
 
     def _judge(self, path: str, live: Live, health: Health) -> None:
         if live.health is health:

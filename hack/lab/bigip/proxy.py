@@ -174,6 +174,7 @@ class VirtualServer:
     pool: str
     choose_from: Callable[[str], tuple[Live, str, int] | None]
     server: asyncio.Server | None = None
+    closed: bool = False
     error: str = ""
     total: int = 0
     refused: int = 0
@@ -189,6 +190,9 @@ class VirtualServer:
             self.error = str(error)
             log.error("%s cannot listen: %s", self.name, error)
             return
+        if self.closed:  # while it was being bound
+            self.server.close()
+            return
         self.port = self.server.sockets[0].getsockname()[1]
 
     def choose(self) -> tuple[Live, str, int] | None:
@@ -197,6 +201,9 @@ class VirtualServer:
 
     def accepted(self, key: int, cut: Callable[[], None]) -> None:
         """Count a client."""
+        if self.closed:  # its connection was under way in that moment
+            cut()
+            return
         self.total += 1
         self.clients[key] = cut
 
@@ -212,6 +219,7 @@ class VirtualServer:
 
     def close(self) -> None:
         """Stop listening and reset every client."""
+        self.closed = True
         if self.server is not None:
             self.server.close()
         for task in list(self.tasks):

@@ -13,6 +13,7 @@ class Certificates:
     def __init__(self, certificate: str, key: str) -> None:
         """PEM both. Raises ssl.SSLError."""
         self._own = self._current = _context(certificate, key)
+        self._shown: tuple[str, str] | None = None
         self.context = _context(certificate, key)
         # Also called where the client sends no name, as for an IP address.
         self.context.sni_callback = self._choose
@@ -20,13 +21,17 @@ class Certificates:
     def _choose(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         handshake.context = self._current
 
-    def use(self, certificate: str, key: str) -> None:
-        """Show another certificate from now on. Raises ssl.SSLError."""
+    def use(self, certificate: str, key: str) -> bool:
+        """Show another certificate from now on; whether that is a change. Raises ssl.SSLError."""
+        if self._shown == (certificate, key):
+            return False
         self._current = _context(certificate, key)
+        self._shown = (certificate, key)
+        return True
 
     def restore(self) -> bool:
         """Show the own one again; whether another was shown."""
-        changed, self._current = self._current is not self._own, self._own
+        changed, self._current, self._shown = self._shown is not None, self._own, None
         return changed
 
 
