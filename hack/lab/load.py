@@ -205,13 +205,18 @@ class Load:
 
     async def _close_seconds(self) -> None:
         while True:
-            now = time.time()  # noqa: TID251 (people compare these seconds with their own clock)
-            await asyncio.sleep(math.floor(now) + 1 - now)
+            second = math.floor(_now())
+            while math.floor(now := _now()) == second:  # noqa: ASYNC110 - the loop's clock is another, and may be early by this one
+                await asyncio.sleep(second + 1 - now)
             tally, self._tally = self._tally, _Tally()
-            record = tally.record(math.floor(now), self._rate, len(self._in_flight))
+            record = tally.record(second, self._rate, len(self._in_flight))
             self._kept.append(record)
             if self._tell is not None:
                 self._tell(record)
+
+
+def _now() -> float:
+    return time.time()  # noqa: TID251 (people compare these seconds with their own clock)
 
 
 def _percentile(waits: Sequence[float], part: float) -> float | None:

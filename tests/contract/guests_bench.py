@@ -36,7 +36,7 @@ class Lab:
         vms = (await self.call("GET", "/status"))["vms"]
         return next((vm for vm in vms if vm["name"] == name), None)
 
-    async def get(self, address: str, path: str, port: int = 8080, seconds: float = 30) -> tuple[int, str]:
+    async def get(self, address: str, path: str, port: int = 8080, seconds: float = 60) -> tuple[int, str]:
         timeout = aiohttp.ClientTimeout(total=seconds)
         async with self.http.get(f"http://{address}:{port}{path}", timeout=timeout) as response:
             return response.status, await response.text()

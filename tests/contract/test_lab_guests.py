@@ -127,8 +127,14 @@ async def test_cpu_follows_the_requests_served(lab: Lab) -> None:
     address = lab.subnet.vms[0]
     quiet = await busy(lab, address, lambda: asyncio.sleep(0.5))
     assert quiet.seconds == pytest.approx(IDLE * quiet.of)
-    half = await busy(lab, address, lambda: load(lab, address, rate=CAPACITY / 2, seconds=2))
-    assert half.seconds == pytest.approx(half.with_requests(50, CAPACITY, IDLE))
+    answers: list[tuple[int, float]] = []
+
+    async def users() -> None:
+        answers.extend(await load(lab, address, rate=CAPACITY / 2, seconds=2))
+
+    half = await busy(lab, address, users)
+    served = sum(status == 200 for status, _ in answers)  # all, unless a stall let too many come at once
+    assert served and half.seconds == pytest.approx(half.with_requests(served, CAPACITY, IDLE))
 
     async def shown() -> bool:  # of the last two seconds
         await load(lab, address, rate=CAPACITY / 2, seconds=1)
@@ -144,18 +150,21 @@ async def test_overload_is_felt_and_counted(lab: Lab) -> None:
     before = (await lab.guest("web-2") or {})["served"]
     calm = await load(lab, address, rate=10, seconds=1)
     assert {status for status, _ in calm} == {200}
+    few = CAPACITY / 5  # so that this process, on a slow machine too, makes far more requests than are served
+    await lab.call("PUT", "/settings", {"capacities": {"web-2": few}})
     answers: list[tuple[int, float]] = []
 
     async def storm() -> None:
-        answers.extend(await load(lab, address, rate=CAPACITY * 3, seconds=1.5))
+        answers.extend(await load(lab, address, rate=few * 5, seconds=1.5))
 
     full = await busy(lab, address, storm)
+    await lab.call("PUT", "/settings", {"capacities": {}})
     served = [latency for status, latency in answers if status == 200]
-    assert full.seconds == pytest.approx(full.with_requests(len(served), CAPACITY, IDLE))
+    assert full.seconds == pytest.approx(full.with_requests(len(served), few, IDLE))
     statuses = [status for status, _ in answers]
     assert 503 in statuses
-    # Who is taken last before the queue is full waits for all of it, less a request on each of the two CPUs.
-    assert max(served) > QUEUE_SECONDS - 2 * 2 / CAPACITY
+    # Who is taken last before the queue is full waits for all of it, less at most one request; and then it is served.
+    assert max(served) > QUEUE_SECONDS
     assert (await lab.get(address, "/healthz"))[0] == 200
     _, stats = await lab.get(address, "/stats")
     assert f'"served": {before + len(calm) + len(served)}' in stats

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from tests.contract.monitoring_bench import eventually
 
+from lab import load as load_module
 from lab.load import Load, Pace, _percentile
 from lab.process import Json, Part
 
@@ -74,10 +75,11 @@ async def running(url: str, **options: Any) -> AsyncIterator[Load]:
 
 
 def whole_seconds(load: Load, count: int = 1) -> Callable[[], Awaitable[list[Json]]]:
-    """Seconds from the second on (the first one began in the middle)."""
+    """Seconds from the second on (the first one began in the middle) in which somebody was answered: what a stall of ours leaves of one may
+    be too short for that."""
 
     async def look() -> list[Json]:
-        found = load.seconds()[1:]
+        found = [second for second in load.seconds()[1:] if second["requests"]]
         return found if len(found) >= count else []
 
     return look
@@ -105,6 +107,18 @@ async def test_each_request_is_counted_and_has_its_own_connection(server: Counti
     assert sum(second["sent"] for second in seconds) <= totals["sent"]
     assert all(second["rate"] == 100 and second["errors"] == 0 for second in seconds)
     assert all(0 < second["p50"] <= second["p95"] for second in seconds)
+
+
+async def test_each_second_is_told_once_though_the_loops_clock_is_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = iter([1000.999, 1000.999, 1000.9999, 1001.0001, 1001.999, 1001.999, 1002.0])
+    monkeypatch.setattr(load_module, "_now", lambda: next(shown, 1002.0))
+    async with running("http://127.0.0.1:9/") as load:
+
+        async def two() -> bool:
+            return len(load.seconds()) >= 2
+
+        await eventually(two, "two seconds")
+    assert [second["t"] for second in load.seconds()] == [1000, 1001]
 
 
 async def test_a_connection_serves_a_few_requests_and_not_more(server: Counting) -> None:

@@ -127,7 +127,7 @@ class Guest:
             state["guestState"] = "running"
         try:
             await self._vcenter.set_guest(self._vm["moRef"], **state)
-        except (ControlError, aiohttp.ClientError) as error:  # powered off meanwhile, or the vCenter is being restarted
+        except (ControlError, aiohttp.ClientError, TimeoutError) as error:  # powered off meanwhile, or the vCenter is being restarted
             print(f"{self.name}: the tools' report was not taken: {error}", file=sys.stderr, flush=True)
 
     async def _serve(self) -> None:
