@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,20 @@ async def vcenter_control(lab_vcenter: VCenter) -> AsyncIterator[FaultControl]:
         yield control
         await control.put_faults({})
     clear(lab_vcenter)
+
+
+@pytest.fixture
+async def kept_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Lets an hour pass at once, as for a process that was stopped: whatever the loop was to do until then it finds due together."""
+    loop = asyncio.get_running_loop()
+    clock, late = loop.time, 0.0
+
+    def stop() -> None:
+        nonlocal late
+        late += 3600
+
+    monkeypatch.setattr(loop, "time", lambda: clock() + late)
+    return stop
 
 
 @pytest.fixture

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from tests.contract.bigip_adapter_bench import Gate, client_of, writes
-from tests.contract.bigip_bench import MEMBERS, USER, Bigip, bench, eventually, new
+from tests.contract.bigip_bench import MEMBERS, POOL, USER, Bigip, bench, eventually, new
 
 from vmscaler.adapters.bigip import login as login_module
-from vmscaler.ports.bigip import VirtualServer
+from vmscaler.adapters.bigip.answers import Reply
+from vmscaler.adapters.bigip.wire import CONNECTIONS, Wire
+from vmscaler.adapters.tls import pinned_context
+from vmscaler.ports.bigip import SYSTEM, VirtualServer
 from vmscaler.ports.errors import Rejected, Retryable, Untrusted
 
 WEB = "/Common/web"
@@ -122,16 +125,40 @@ async def test_too_many_tokens_are_told_and_left_alone(lab: Bigip) -> None:
 
 async def test_two_connections_at_most_and_one_write_at_a_time(lab: Bigip) -> None:
     effects = Gate()
-    async with client_of(lab, effects=effects, timeout=3.0) as client:
+    async with client_of(lab, effects=effects) as client:
         await client.pool(WEB)
-        await lab.faults(latency_s=0.08)
-        reads = [client.pool(WEB) for _ in range(80)]  # more than the time-out together: waiting for one's turn is not timed
+        await lab.faults(latency_s=0.02)
+        reads = [client.pool(WEB) for _ in range(20)]
         added = [client.add_member(WEB, f"10.9.0.{n}", 80) for n in range(1, 4)]
         await asyncio.gather(*reads, *added)
         status = await lab.status()
     assert status["mostBusy"] == 2
     assert effects.most_busy == 1
     assert effects.operations == ["member.create", "config.save"] * 3
+
+
+async def test_waiting_for_ones_turn_is_not_timed(lab: Bigip, kept_waiting: Callable[[], None]) -> None:
+    await lab.log_in()
+    wire = Wire(lab.record["url"], pinned_context(lab.ca.read_text(), SYSTEM, "the CA"), connect_timeout=60, timeout=60)
+
+    def ask(timeout: float | None = None) -> asyncio.Task[Reply]:
+        return asyncio.create_task(wire.exchange("GET", POOL, "the pool", token=lab.token, timeout=timeout))
+
+    async def all_taken() -> bool:
+        return bool((await lab.status())["busy"] == CONNECTIONS)
+
+    await lab.faults(hang={"count": CONNECTIONS})
+    served = [ask(timeout=7200) for _ in range(CONNECTIONS)]
+    await eventually(all_taken, "requests on all connections")
+    waiting = ask()
+    await asyncio.sleep(0)  # it stands in line
+    kept_waiting()
+    await lab.faults()
+    for one in served:
+        with pytest.raises(Retryable, match="broke off"):
+            await one
+    assert (await waiting).status == 200
+    await wire.close()
 
 
 async def test_route_domains_are_followed(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ async def test_a_member_without_a_monitor_is_unchecked_and_takes_traffic(tmp_pat
 
 
 async def test_forced_offline_and_back_is_checking_until_probed(tmp_path: Path) -> None:
-    async with backend("127.0.0.20") as server, running(tmp_path, server.name) as bigip:
+    async with backend("127.0.0.20") as server, running(tmp_path, server.name, monitor={**MONITOR, "timeout": 600}) as bigip:
         await bigip.until(server.name, state="up")
         assert (await patch(bigip, server, "user-disabled", "user-down"))["state"] == "user-down"
         with pytest.raises(aiohttp.ClientError):
@@ -175,6 +175,7 @@ async def test_forced_offline_and_back_is_checking_until_probed(tmp_path: Path) 
         expected = {"session": "monitor-enabled", "state": "checking"}
         assert expected.items() <= (await patch(bigip, server, "user-enabled", "user-up")).items()
         assert expected.items() <= (await bigip.member(server.name)).items()
+        await bigip.ok("PATCH", "/mgmt/tm/ltm/monitor/http/~Common~http_web", {"timeout": 1})
         await bigip.until(server.name, state="down")
         server.healthy = True
         await bigip.until(server.name, state="up", session="monitor-enabled")

@@ -5,7 +5,6 @@ An address is taken to be free if nobody answers: an operator that was paused ga
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -14,20 +13,6 @@ import pytest
 from tests.contract.test_port_probe import PATIENT, SERVER, UNASSIGNED, needs_icmp, readable
 
 from vmscaler.adapters.network.probe import NetworkProbe
-
-
-@pytest.fixture
-async def kept_waiting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Lets an hour pass at once, as for a process that was stopped: whatever the loop was to do until then it finds due together."""
-    loop = asyncio.get_running_loop()
-    clock, late = loop.time, 0.0
-
-    def stop() -> None:
-        nonlocal late
-        late += 3600
-
-    monkeypatch.setattr(loop, "time", lambda: clock() + late)
-    return stop
 
 
 async def test_who_accepts_while_this_process_is_kept_waiting_is_there(

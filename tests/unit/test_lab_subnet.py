@@ -16,6 +16,7 @@ from lab.subnet import Subnet
 
 @pytest.fixture(autouse=True)
 def own_runtime_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(subnet, "listeners", lambda: iter([]))  # a lab beside this one may be where a test wants to be
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return tmp_path / "vmscaler"
 
