@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import shutil
+import struct
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +27,16 @@ from lab.process import PartError
 
 DEFAULT = Path(__file__).resolve().parents[2] / ".lab" / "demo"
 _MARK = ".vmscaler-lab"
+
+
+# struct flock of Linux: l_type, l_whence, l_start, l_len, l_pid. Of a lock of an open file F_OFD_GETLK does not tell the process; so as many bytes are
+# locked as its id says. Who asks takes nothing, so that two who ask at once, or one who asks while another takes the folder, do not mistake each
+# other for its holder; and there is no moment in which the id of an earlier holder stands there.
+_FLOCK = struct.Struct("hhqqi0q")
+
+
+def _flock(kind: int, length: int) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, 0, length, 0)
 
 
 class Home:
@@ -62,12 +73,10 @@ class Home:
         self._lock_path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, os.getpid()))
         except BlockingIOError:
             os.close(lock)
             raise PartError(f"a data centre runs already in {self.folder}: stop it first (make demo-stop)") from None
-        os.truncate(lock, 0)
-        os.write(lock, str(os.getpid()).encode())
         self._lock = lock
         try:
             self._empty()
@@ -102,13 +111,10 @@ class Home:
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(os.read(lock, 32) or b"0") or None
-        else:
-            return None
+            kind, _, _, length, *_ = _FLOCK.unpack(fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, 1)))
         finally:
             os.close(lock)
+        return None if kind == fcntl.F_UNLCK else length
 
     def write(self, state: dict[str, Any]) -> None:
         """Put the state in place of the last one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,31 @@ def test_it_has_one_holder(tmp_path: Path) -> None:
     first.release()
     second.hold()
     second.release()
+
+
+def test_who_only_asks_for_the_holder_is_none(tmp_path: Path) -> None:
+    """`labctl stop` sends its signal to whom it takes for the holder: that was the last one, while somebody else asked too."""
+    first, second, over = Home(tmp_path / "run"), Home(tmp_path / "run"), threading.Event()
+    first.hold()
+    first.release()
+    holders: set[int | None] = set()
+
+    def ask() -> None:
+        while not over.is_set():
+            holders.add(second.holder())
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(1000):
+            assert first.holder() is None
+        for _ in range(100):
+            first.hold()
+            first.release()
+    finally:
+        over.set()
+        asking.join()
+    assert holders <= {None, os.getpid()}
 
 
 def test_the_next_run_begins_empty(tmp_path: Path) -> None:
