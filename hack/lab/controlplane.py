@@ -59,7 +59,7 @@ class Cluster:
         self.server = server
         self.ca = ca
 
-    async def kubectl(self, *args: str, stdin: str | bytes | None = None, timeout: float = 60.0) -> str:
+    async def kubectl(self, *args: str, stdin: str | bytes | None = None, timeout: float = 200.0) -> str:
         """See `lab.kubectl.kubectl`, as the administrator."""
         return await kubectl(self.kubeconfig, *args, stdin=stdin, timeout=timeout)
 

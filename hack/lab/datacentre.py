@@ -33,7 +33,8 @@ Say = Callable[[str], None]
 
 
 class DataCentre:
-    """One run. `cluster` may be an existing one (then its objects are not cleaned up here)."""
+    """One run. `cluster` may be an existing one (then its objects are not cleaned up here). After `monitor_timeout` seconds without an answer a member
+    of the pool is down."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class DataCentre:
         cluster: Cluster | None = None,
         capacity: float = 50.0,
         boot_seconds: float = 2.0,
+        monitor_timeout: float = 3.1,
         fsync: bool = False,
         say: Say = lambda text: None,
         build_progress: Callable[[Step], None] | None = None,
@@ -53,7 +55,7 @@ class DataCentre:
         self.ca = Authority()
         self._given = cluster
         self._control_plane: ControlPlane | None = None
-        self._capacity, self._boot_seconds, self._fsync = capacity, boot_seconds, fsync
+        self._capacity, self._boot_seconds, self._monitor_timeout, self._fsync = capacity, boot_seconds, monitor_timeout, fsync
         self._build_progress = build_progress
         self._http: aiohttp.ClientSession | None = None
         self._passwords = {name: random.token_urlsafe(18) for name in ("vcenter", "bigip", "jenkins", "jenkins-token")}
@@ -173,7 +175,7 @@ class DataCentre:
             "certificate": issued.certificate,
             "key": issued.key,
             "users": [{"name": "svc-vmscaler", "password": self._passwords["bigip"]}],
-            "monitors": [{"name": "http_web", "path": "/healthz", "interval": 1, "timeout": 3.1}],
+            "monitors": [{"name": "http_web", "path": "/healthz", "interval": 1, "timeout": self._monitor_timeout}],
             "pools": [{"name": "pool-web", "monitor": "/Common/http_web", "members": [f"{a}:{WEB}" for a in self.subnet.vms]}],
             "virtualServers": [{"name": "vs-web", "destination": f"{self.subnet.vip}:{WEB}", "pool": "pool-web"}],
         }

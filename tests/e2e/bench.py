@@ -100,7 +100,7 @@ class Bench:
         document = resources.policy(self.dc.run) if self.dc.run else {}
         document["metadata"] |= {"name": name, "namespace": namespace}
         spec, net = document["spec"], self.dc.subnet
-        spec["scaling"]["maxInstances"] = 10
+        spec["scaling"] |= {"maxInstances": 10, "cooldownPeriod": "1h"}  # no second event, however long a test looks at the first
         spec["timeouts"] |= PATIENT
         spec["network"]["ipPool"] |= {"start": net.address(first), "end": net.address(last)}
         for key, value in changes.items():

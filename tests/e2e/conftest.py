@@ -18,7 +18,7 @@ from lab.datacentre import DataCentre
 async def bench(tmp_path_factory: pytest.TempPathFactory, control_plane: ControlPlane) -> AsyncIterator[Bench]:
     """A Site that is Ready; no policy yet."""
     folder: Path = tmp_path_factory.mktemp("dc")
-    dc = DataCentre(folder, cluster=control_plane, boot_seconds=1.0, capacity=20)
+    dc = DataCentre(folder, cluster=control_plane, boot_seconds=1.0, capacity=20, monitor_timeout=30.1)
     try:
         await dc.start()
         await dc.start_operator()

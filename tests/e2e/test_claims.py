@@ -86,7 +86,7 @@ async def refused(bench: Bench, policy: str, reason: str, *, events: int) -> Non
 
 
 async def test_what_makes_no_second_vm(bench: Bench) -> None:
-    await bench.policy("c-one", 107, 108, scaling={"maxInstances": 10, "cooldownPeriod": "1h"})
+    await bench.policy("c-one", 107, 108)
     await bench.policy("c-off", 109, 109, mode="Observe")
     await bench.ready("c-one")
     await bench.ready("c-off")
