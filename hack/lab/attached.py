@@ -27,7 +27,7 @@ class Attached:
         self._tls = ssl.create_default_context(cadata=self.state["jenkins"]["ca"])
 
     async def __aenter__(self) -> Attached:
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

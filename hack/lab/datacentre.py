@@ -83,7 +83,7 @@ class DataCentre:
     async def start(self) -> None:
         """Start all parts (side by side where they can) and the API's objects; the operator and the policy come after. Raises PartError."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120))
         results = await asyncio.gather(
             self._timed("Kubernetes", self._start_cluster()),
             self._timed("vCenter, VMs and BIG-IP", self._start_servers()),

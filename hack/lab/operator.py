@@ -62,7 +62,7 @@ class OperatorProcess:
         """Whether it lives."""
         return self._process is not None and self._process.returncode is None
 
-    async def start(self, *, crash: str = "", ready: bool = True, deadline: float = 60.0) -> None:
+    async def start(self, *, crash: str = "", ready: bool = True, deadline: float = 120.0) -> None:
         """Start it; `crash` as `lab.operatord` has it. With `ready`, return when /readyz says so. Raises PartError at the deadline (s)."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = self.environment() | ({"LAB_CRASH": crash} if crash else {})
