@@ -108,12 +108,12 @@ class DataCentre:
         )
         await self._timed("CRDs, RBAC, Secrets", self._apply_base())
 
-    async def start_operator(self) -> OperatorProcess:
+    async def start_operator(self, *, lease_seconds: int = 15) -> OperatorProcess:
         """The operator as a host process under its ServiceAccount."""
         kubeconfig = await self.cluster.account_kubeconfig(
             resources.OPERATOR_NAMESPACE, "vmscaler-operator", self.folder / "operator.kubeconfig"
         )
-        self.operator = OperatorProcess(kubeconfig, self.folder)
+        self.operator = OperatorProcess(kubeconfig, self.folder, lease_seconds=lease_seconds)
         await self._timed("operator", self.operator.start())
         return self.operator
 

@@ -20,7 +20,10 @@ HACK = Path(__file__).resolve().parents[1]
 class OperatorProcess:
     """Start, kill and start again; the same ports and kubeconfig each time."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, *, address: str = "127.0.0.1", namespace: str = "vmscaler-system") -> None:
+    def __init__(
+        self, kubeconfig: Path, folder: Path, *, address: str = "127.0.0.1", namespace: str = "vmscaler-system", lease_seconds: int = 15
+    ) -> None:
+        """One that cannot renew its Lease for two thirds of `lease_seconds` ends itself, and nobody here starts it again."""
         self.folder = folder
         self.log = folder / "logs" / "operator.log"
         self.journal = folder / "operator-writes.jsonl"
@@ -39,6 +42,7 @@ class OperatorProcess:
             "VMSCALER_HEALTH_PORT": str(self.health_port),
             "VMSCALER_RESYNC_SECONDS": "5",
             "VMSCALER_POLL_SECONDS": "0.5",
+            "VMSCALER_LEASE_SECONDS": str(lease_seconds),
             "VMSCALER_LOG_LEVEL": "info",
         }
         self._process: asyncio.subprocess.Process | None = None

@@ -21,7 +21,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory, control_plane: Control
     dc = DataCentre(folder, cluster=control_plane, boot_seconds=1.0, capacity=20, monitor_timeout=30.1)
     try:
         await dc.start()
-        await dc.start_operator()
+        await dc.start_operator(lease_seconds=120)  # a busy machine loses no Lease; who kills the operator deletes it
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as http:
             bench = Bench(dc, http)
             bench.original = {name: await bench.hosts_file(name) for name in ("prometheus", "alertmanager")}
