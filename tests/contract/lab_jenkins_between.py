@@ -180,6 +180,7 @@ def tick_2(number: int) -> Callable[[Lab], None]:
     def wait(lab: Lab) -> None:
         lab.open_gates(1)
         lab.console_has(f"job/autoscale-acme-web/{number}", "tick 2\n")
+        lab.until("the second sleep has begun", (lab.gates / "turn-2").exists)
         (lab.folder / "vjh" / "stub" / "mode").write_text("accept\n")
 
     return wait

@@ -28,6 +28,7 @@ def term(*_):
     os.kill(os.getpid(), signal.SIGTERM)
 if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # as a shell with `trap "" TERM` has it
     signal.signal(signal.SIGTERM, term)
+open(f"{{gates}}/slept-{{os.environ.get('JOB_NAME')}}-{{sys.argv[1]}}", "w").close()
 if os.environ.get("JOB_NAME") in {gated!r}:
     number = 1
     while True:  # my turn
@@ -156,6 +157,10 @@ class Lab:
         self.open_gates(0)
         for turn in self.gates.glob("turn-*"):
             turn.rmdir()
+
+    def sleeps(self, job: str, seconds: str) -> None:
+        """Until this `sleep` of the job has begun. Its trace comes before it has a process: a stop in between would meet the shell alone."""
+        self.until(f"{job} sleeps {seconds}", (self.gates / f"slept-{job}-{seconds}").exists)
 
     def linger(self, *, on: bool) -> None:
         """While it is on, a `sleep` that gets TERM takes its time to end."""

@@ -1,6 +1,6 @@
 """The proven job in the lab's Jenkins, as it is: the table of proven/README.md; and what it says of stops, post and lost shells.
 
-Jenkins' waits are a twentieth as long (those of 20 s are 3 s), and a `sleep` of the proven job waits for the test.
+Jenkins' waits are shorter: its 5 s until TERM is sent again are 1 s, its 20 s until it gives up are 5 s. A `sleep` of the proven job waits for the test.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.contract.lab_jenkins_replay import ADMIN, RECORDINGS, Lab, job_xml, write_sleep
 
+from lab.jenkins.family import lives
 from lab.process import Part
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(not RECORDINGS.exists(), reason="../shared/recordings is not beside this clone")]
@@ -71,7 +72,7 @@ def run_proven(lab: Lab) -> None:
     payload = {"status": "firing", "commonLabels": {"alertname": "VmscalerHighCpu", "service": "web"}}
 
     def hook() -> None:
-        answer = lab.api.post(f"{lab.url}generic-webhook-trigger/invoke", json=payload, headers=headers, timeout=30)
+        answer = lab.api.post(f"{lab.url}generic-webhook-trigger/invoke", json=payload, headers=headers, timeout=60)
         assert answer.json()["jobs"]["autoscale-acme-web"]["triggered"]
 
     for number, (mode, stopped_at, result, description, steps) in enumerate(PROVEN, 1):
@@ -82,6 +83,7 @@ def run_proven(lab: Lab) -> None:
         if stopped_at:
             lab.open_gates(1)
             lab.console_has(f"{job}/{number}", "tick 2\n")
+            lab.until("the second sleep has begun", (lab.gates / "turn-2").exists)
             lab.call("POST", f"{job}/{number}/stop")
         lab.settled()
         build = lab.call("GET", f"{job}/{number}/api/json").json()
@@ -162,10 +164,12 @@ async def test_a_shell_that_dies_as_a_whole_goes_unnoticed(lab: Lab) -> None:
     """proven/README.md section 7: the build stays `building`; stop ends it."""
 
     def work() -> None:
-        script = "pipeline { agent any\n stages { stage('a') { steps { sh 'kill -9 $PPID; kill -9 $$' } } } }"
+        script = "pipeline { agent any\n stages { stage('a') { steps { sh 'echo $PPID $$ >pids; kill -9 $PPID; kill -9 $$' } } } }"
         lab.create("lost", job_xml(script))
         lab.call("POST", "job/lost/build")
         lab.console_has("job/lost/1", "+ kill -9")
+        for pid in (lab.folder / "home" / "workspace" / "lost" / "pids").read_text().split():
+            lab.until(f"{pid} is dead", lambda pid=pid: not lives(int(pid)))  # type: ignore[misc]
         assert lab.call("GET", "job/lost/1/api/json?tree=building").json()["building"]
         lab.call("POST", "job/lost/1/stop")
         lab.settled()

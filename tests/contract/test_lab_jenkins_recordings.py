@@ -1,8 +1,7 @@
 """The lab's Jenkins against recordings of a real one (../shared/recordings/jenkins 01 to 07): each request again, status, headers and body compared.
 
 What happened between the recorded requests (jobs made, builds awaited) stands in lab_jenkins_between.BEFORE. Every difference stands in DIFFERENCES with its reason: an
-unlisted one fails, and so does a listed one that no longer occurs. Time is shortened by a `sleep` of our own on the agent's PATH and by the
-quiet period of 06's job (1 s instead of 3 s).
+unlisted one fails, and so does a listed one that no longer occurs. Time is shortened by a `sleep` of our own on the agent's PATH.
 """
 
 from __future__ import annotations

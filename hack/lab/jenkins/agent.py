@@ -13,27 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import contextlib
 import ctypes
 import json
-import os
 import secrets
 import shutil
 import signal
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.jenkins.family import belongs, family, kill_all, reap_orphans, term_tree, wrappers
 from lab.process import die_with_parent
 
 _POLL_S = 0.04
-_SEES_S = 0.5
-_KILL_S = 30.0  # the controller waits a little longer
 _LINE_LIMIT = 1 << 27
 _PR_SET_CHILD_SUBREAPER = 36
-_wrappers: set[int] = set()
 _SPARED = "please-do-not-kill-me"
 # $1 script, $2 log, $3 result, $4 cookie, $5 where stdout goes ("" = into the log), $6 "1" = the script names its own interpreter
 _WRAPPER = """
@@ -141,7 +136,7 @@ class Agent:
                 stderr=errors,
                 start_new_session=True,
             )
-        _wrappers.add(process.pid)
+        wrappers.add(process.pid)
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         with log.open("rb") as tail:
             while not step.over:
@@ -153,7 +148,7 @@ class Agent:
         await process.wait()
         if step.kill is not None:
             await step.kill  # the step ends when TERM was sent to all, twice to who takes his time (12 e11-py: post began at 347)
-        _wrappers.discard(process.pid)
+        wrappers.discard(process.pid)
         stdout = out.read_text(errors="surrogateescape") if message["stdout"] and out.exists() else ""
         code = int(result.read_text())
         shutil.rmtree(control, ignore_errors=True)
@@ -172,38 +167,6 @@ def touch(message: dict[str, Any]) -> str:
     return ""
 
 
-def processes() -> list[int]:
-    """All process ids, ascending."""
-    return sorted(int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
-
-
-def _children() -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for pid in processes():
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            found.setdefault(int(fields[1]), []).append(pid)
-    return found
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def _exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 async def send_term(step: Step, patience: float) -> None:
     """TERM to the step's whole family, also to what left its session. A step that has no process yet is waited for: a TERM is never lost.
 
@@ -215,64 +178,8 @@ async def send_term(step: Step, patience: float) -> None:
         await asyncio.sleep(_POLL_S)
         found = family(step.cookie)
     for pid in found:
-        await _term_tree(pid, patience)
-
-
-def family(cookie: str) -> list[int]:
-    """The processes of one step, ascending."""
-    mark = f"JENKINS_SERVER_COOKIE={cookie}".encode()
-    return [pid for pid in processes() if mark in _environment(pid) and _lives(pid)]
-
-
-async def _term_tree(pid: int, patience: float) -> None:
-    children = _children().get(pid, [])
-    for child in children:
-        await _term_tree(child, patience)
-    if children and not any(map(_exists, children)):
-        await _gone(pid, _SEES_S)  # a shell whose command was ended is on its way out: a TERM now would run its trap
-    if not _lives(pid):
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    await _gone(pid, patience)
-
-
-async def _gone(pid: int, patience: float) -> None:
-    """Wait until the process has ended and its parent has seen it, for `patience` seconds at most."""
-    deadline, pause = asyncio.get_running_loop().time() + patience, 0.01
-    while asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(pause)
-        reap_orphans()
-        if not _exists(pid):
-            return
-        pause = min(pause * 2, 0.5)
-
-
-def reap_orphans() -> None:
-    """Collect dead processes that fell to us (we are the subreaper); the wrappers are asyncio's to collect."""
-    for pid in _children().get(os.getpid(), []):
-        if pid not in _wrappers and not _lives(pid):
-            with contextlib.suppress(OSError):
-                os.waitpid(pid, os.WNOHANG)
-
-
-def kill_all() -> None:
-    """KILL everything that descends from here, and wait until it is dead: on a busy machine that takes a while."""
-    deadline = time.monotonic() + _KILL_S
-    while time.monotonic() < deadline:
-        tree, queue, doomed = _children(), [os.getpid()], []
-        while queue:
-            below = tree.get(queue.pop(), [])
-            doomed += below
-            queue += below
-        if not doomed:
-            return
-        for pid in doomed:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(OSError):
-                os.waitpid(pid, os.WNOHANG)
-        time.sleep(0.01)
+        if belongs(pid, step.cookie):  # still: it may have ended meanwhile, and its number be another's
+            await term_tree(pid, patience)
 
 
 async def main() -> None:
