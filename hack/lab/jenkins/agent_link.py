@@ -17,6 +17,7 @@ from lab.jenkins.config import Config
 
 _LINE_LIMIT = 1 << 27
 _NOT_FOR_STEPS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+_GONE = "hudson.remoting.ChannelClosedException: the agent is gone"
 log = logging.getLogger("lab.jenkins.agent")
 
 
@@ -42,6 +43,7 @@ class AgentLink:
         self._shells: dict[int, Shell] = {}
         self._answers: dict[int, asyncio.Future[str]] = {}
         self._process: asyncio.subprocess.Process | None = None
+        self._gone = False
         self._reader: asyncio.Task[None] | None = None
 
     @property
@@ -82,16 +84,20 @@ class AgentLink:
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process is not None and self._process.stdin is not None
-        if self._process.returncode is not None:
-            raise AgentError("hudson.remoting.ChannelClosedException: the agent is gone")
+        if self._gone or self._process.returncode is not None:
+            raise AgentError(_GONE)
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     def sh(self, workspace: str, script: str, env: dict[str, str], write: Callable[[str], None], *, stdout: bool) -> Shell:
-        """Start a shell; await `shell.ended` for (exit code, stdout). It raises AgentError when it cannot be started."""
+        """Start a shell; await `shell.ended` for (exit code, stdout), which raises AgentError when it cannot be started. `forget` it at the end."""
         shell = Shell(next(self._ids), write)
-        self._shells[shell.id] = shell
         full = self.base_environment() | env
-        self._send({"id": shell.id, "op": "sh", "workspace": workspace, "script": script, "env": full, "stdout": stdout})
+        try:
+            self._send({"id": shell.id, "op": "sh", "workspace": workspace, "script": script, "env": full, "stdout": stdout})
+        except AgentError as error:
+            shell.ended.set_exception(error)
+        else:
+            self._shells[shell.id] = shell
         return shell
 
     def term(self, shell: Shell) -> None:
@@ -106,9 +112,9 @@ class AgentLink:
     async def file(self, op: str, workspace: str, file: str = "", text: str = "") -> str:
         """`prepare` a workspace, `read` or `write` a file of it. Raises AgentError."""
         number = next(self._ids)
+        self._send({"id": number, "op": op, "workspace": workspace, "file": file, "text": text})
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
-        self._send({"id": number, "op": op, "workspace": workspace, "file": file, "text": text})
         return await answer
 
     async def _read(self) -> None:
@@ -125,7 +131,10 @@ class AgentLink:
                     del self._shells[number]
                     self._settle(shell.ended, message, (message.get("exit"), message.get("stdout", "")))
         log.info("the agent is gone")
-        gone = AgentError("hudson.remoting.ChannelClosedException: the agent is gone")
+        self._gone, gone = (
+            True,
+            AgentError(_GONE),
+        )  # who asks from here on is told at once; that the process has ended is known a little later
         futures: list[asyncio.Future[Any]] = [*self._answers.values(), *(s.ended for s in self._shells.values())]
         for future in futures:
             if not future.done():

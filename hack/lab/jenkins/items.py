@@ -37,6 +37,7 @@ class Job:
         self.declared: x.Declared | None = None
         self.held_back = False  # a copied job is not buildable until it is saved
         self.built_once = False
+        self.leaving = False  # it is being deleted: what is queued from now on is lost with it
         self.text = ""
         self.root = ET.Element(x.ROOT)
         self.configure(text)

@@ -130,7 +130,7 @@ class Queue:
         item = Item(self.new_id(), job, [cause], parameters, contributed or {}, hooked)
         item.ready_at = asyncio.get_running_loop().time() + quiet
         item.ready_ms = item.since + int(quiet * 1000)
-        if not self.lossy:
+        if not self.lossy and not job.leaving:
             self.items[item.id] = item
             self.scan()
         return item
@@ -218,9 +218,11 @@ class Queue:
                 self._give_nodes()
                 await first_of(future, interruption, forced)
                 if forced.done() or interruption.done():
-                    if future.done():
-                        self._give_back(future.result())
                     raise forced.result() if forced.done() else interruption.result()
+        except BaseException:  # a kill too may come in the moment in which the executor is given
+            if future.done():
+                self._give_back(future.result())
+            raise
         finally:
             del self._waiting_nodes[item.id]
             del self.items[item.id]

@@ -116,10 +116,16 @@ class Runner:
         if build.task is not None and build.building:
             build.result = worse(build.result, "ABORTED")
             build.interrupted = True
-            build.task.cancel()
+            self._cancel(build.task)
+
+    @staticmethod
+    def _cancel(task: asyncio.Task[None]) -> None:
+        # Once its first step was made: a task that is cancelled before never runs, and a build of such a one would never end.
+        asyncio.get_running_loop().call_soon(task.cancel)
 
     async def stop_all(self, job: Job, user: str) -> bool:
         """Before a delete: no new builds, the running ones are stopped and awaited. False if one does not end."""
+        job.leaving = True
         self.queue.cancel_job(job)
         running = job.running
         for build in running:
@@ -128,11 +134,13 @@ class Runner:
             async with asyncio.timeout(_DELETE_WAIT_S):
                 for build in running:
                     await build.ended.wait()
-        return not job.running
+        job.leaving = not job.running
+        return job.leaving
 
     async def close(self, jobs: list[Job]) -> None:
         """The part ends: so do all builds, without a post section."""
+        self.queue.quieting = "it ends"  # else what waits begins as the others end
         tasks = [build.task for job in jobs for build in job.running if build.task]
         for task in tasks:
-            task.cancel()
+            self._cancel(task)
         await asyncio.gather(*tasks, return_exceptions=True)

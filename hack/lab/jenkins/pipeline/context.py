@@ -138,7 +138,7 @@ class Context:
         if self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(reason)
         elif self.waiting is None:
-            self.pending = reason
+            self.pending = self.pending or reason  # a time limit that is over by then does not take a person's stop with it
 
     def force(self, reason: Interrupted) -> None:
         """End the step that runs now without waiting for its processes."""

@@ -179,8 +179,8 @@ class Steps:
         context, agent, config = self.context, self.context.host.agent, self.context.host.config
         workspace, writer = context.need_workspace("sh"), context.writer()
         with context.interruptible() as (interruption, forced):
+            shell = agent.sh(workspace, groovy(script), context.environment(), writer.write, stdout=returnStdout)
             try:
-                shell = agent.sh(workspace, groovy(script), context.environment(), writer.write, stdout=returnStdout)
                 await first_of(shell.ended, interruption, forced)
                 if interruption.done() and not shell.ended.done() and not forced.done():
                     context.console.line("Sending interrupt signal to process")
@@ -190,16 +190,18 @@ class Steps:
                         writer.flush()
                         context.console.line(f"After {config.stop_wait:g}s process did not stop")
                 if not shell.ended.done():
-                    agent.forget(shell)  # what it still does, it does alone
                     writer.flush()
                     raise forced.result() if forced.done() else interruption.result()
                 code, stdout = shell.ended.result()
             except AgentError as error:
                 raise Crash(str(error)) from None
+            finally:
+                agent.forget(shell)  # what it still does, it does alone: also when the build is killed, whose log is closed then
             writer.flush()
             if interruption.done():
                 context.console.line(f"script returned exit code {code}")
-                raise interruption.result()
+            if forced.done() or interruption.done():
+                raise forced.result() if forced.done() else interruption.result()
         if returnStatus:
             return code
         if code:
