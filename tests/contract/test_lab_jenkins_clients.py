@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -133,7 +136,7 @@ async def test_python_jenkins_raises_what_it_raises_at_a_real_one(judge: Judge) 
         raises(plain, "[403]", judge.client("", None).get_jobs)
         raises(requests.HTTPError, "400", client.create_job, "a?b", xml)
         raises(jenkins.BadHTTPException, "", judge.client().get_version)
-        judge.faults(latency_s=2)
+        judge.faults(latency_s=600)
         slow = judge.client()
         slow.timeout = 0.2
         raises(jenkins.TimeoutException, "", slow.get_jobs)
@@ -173,6 +176,25 @@ async def test_the_faults_act_and_heal(judge: Judge) -> None:
                 client.get_queue_item(answer["id"])
         assert client.get_job_info("web")["nextBuildNumber"] == 1
         assert status() == 200
+
+    await asyncio.to_thread(work)
+
+
+async def test_who_was_connecting_when_it_went_down_is_not_served(judge: Judge) -> None:
+    """Such a connection would be kept alive: a client would not notice the outage at all."""
+    seen: list[bytes] = []
+
+    def work() -> None:
+        host, port = judge.url.removeprefix("https://").rstrip("/").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as plain:
+            judge.client().get_whoami()  # connections are accepted in their order: the first one is, too
+            judge.faults(down=True)
+            login = base64.b64encode(f"{USER}:{TOKEN}".encode())
+            with contextlib.suppress(OSError), ssl.create_default_context(cafile=judge.ca).wrap_socket(plain, server_hostname=host) as tls:
+                tls.sendall(b"POST /quietDown HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nAuthorization: Basic " + login + b"\r\n\r\n")
+                seen.append(tls.recv(100))
+        judge.faults()
+        assert not b"".join(seen) and not judge.client().get_info()["quietingDown"]
 
     await asyncio.to_thread(work)
 

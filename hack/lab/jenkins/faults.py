@@ -53,6 +53,9 @@ class Faults:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Before everything else."""
+        if self.get("down") and request.transport is not None:
+            request.transport.abort()  # it was connecting when the listener was closed
+            return web.Response()
         await self._answering.wait()
         if self.get("latency_s"):
             await asyncio.sleep(float(self.get("latency_s")))

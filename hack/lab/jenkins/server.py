@@ -60,6 +60,7 @@ class Jenkins:
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
         self._control = web.AppRunner(self._control_application(), access_log=None, shutdown_timeout=1.0)
         self._site: web.TCPSite | None = None
+        self._switching = asyncio.Lock()
         self._scanner: asyncio.Task[None] | None = None
 
     def _application(self) -> web.Application:
@@ -124,9 +125,13 @@ class Jenkins:
         self.runner.queue.lossy = bool(self.faults.get("lose_queue"))
         if self.runner.queue.lossy:
             self.runner.queue.lose()
+        async with self._switching:  # one switch at a time: the last one decides, not the slowest
+            await self._open_or_close()
+
+    async def _open_or_close(self) -> None:
         if self.faults.get("down") and self._site is not None:
-            await self._site.stop()
-            self._site = None
+            site, self._site = self._site, None
+            await site.stop()
             if self._runner.server is not None:
                 await self._runner.server.shutdown(0.1)  # connections that are open end too
         elif not self.faults.get("down") and self._site is None:
