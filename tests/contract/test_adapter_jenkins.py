@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def test_https_needs_a_usable_ca() -> None:
 async def test_the_pinned_ca_stays_the_only_one(lab: LabJenkins) -> None:
     context = pinned_context(lab.authority.pem, "jenkins", "caBundle")
     with PinnedSession(lab.url, context, 2) as session:
-        assert (await asyncio.to_thread(session.get, lab.url + "whoAmI/api/json", timeout=30)).status_code == 200
+        assert (await asyncio.to_thread(session.get, lab.url + "whoAmI/api/json", timeout=60)).status_code == 200
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert len(context.get_ca_certs()) == 1  # requests adds certifi's public CAs if it is let
@@ -121,19 +120,17 @@ async def test_a_server_that_hangs_is_timed_out() -> None:
     async def drip(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        for _ in range(40):
+        while True:
             await response.write(b" ")
             await asyncio.sleep(0.05)
-        return response
 
-    for handler, times in ((hang, {"timeout": 0.2}), (drip, {"timeout": 0.5, "deadline": 0.3})):
+    for handler, times in ((hang, {"timeout": 0.2, "deadline": 3600}), (drip, {"timeout": 3600, "deadline": 0.3})):
         async with Server(handler) as server:
             client = server.client(**times)
-            began = time.monotonic()
-            with pytest.raises(Retryable) as caught:
-                await client.about()
+            async with asyncio.timeout(60):
+                with pytest.raises(Retryable) as caught:
+                    await client.about()
             assert caught.value.reason == "TimedOut"
-            assert time.monotonic() - began < 10
             await client.close()
 
 
