@@ -108,6 +108,19 @@ async def test_a_restart_of_the_gateway_is_no_failure(step_gateway: Gateway, ste
     assert (asked[0], set(asked[1:-1]), asked[-1]) == (0, {4}, 5)
 
 
+async def test_after_a_restart_of_the_operator_progress_is_counted_anew(step_gateway: Gateway, step_client: Client) -> None:
+    """Its lines begin at 0: whoever asks for those beyond an old number is sent all of them, each time and at once."""
+    lines = [{"time": "t", "message": message} for message in ("cloning tmpl-web", "50 %", "it is there: adopted")]
+    step_gateway.replies = [
+        answer("running", progress=lines[:2], next=2),
+        answer("running", progress=lines[2:], next=1),
+        answer("succeeded", next=1),
+    ]
+    ended = await step_client.run("clone")
+    assert ended.out == "t cloning tmpl-web\nt 50 %\nt it is there: adopted\nclone: succeeded\n"
+    assert [body["after"] for _, _, body in step_gateway.questions] == [0, 2, 1]
+
+
 async def test_an_answer_that_is_none_is_asked_for_again(step_gateway: Gateway, tmp_path: Path) -> None:
     strange = [
         web.Response(status=500, text="<html>oops"),
