@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,34 @@ async def test_the_certificate_can_change(lab_bigip: Bigip) -> None:
     assert "key" not in str(await lab_bigip.status())
     await lab_bigip.faults()
     assert (await lab_bigip.raw("GET", POOL))[0] == 200
+
+
+async def test_a_handshake_that_is_under_way_while_the_certificate_changes_is_of_no_use(lab_bigip: Bigip) -> None:
+    other = Authority.wrong().issue("127.0.0.1")
+    host, _, port = lab_bigip.host.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context(cafile=str(lab_bigip.ca)).wrap_bio(received, to_send, server_hostname=host)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    writer.write(to_send.read())
+    received.write(await reader.read(65536))  # the certificate of before, which the client trusts
+    while True:
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            received.write(await reader.read(65536))
+    before = (await lab_bigip.status())["requests"]
+    await lab_bigip.faults(certificate={"value": {"certificate": other.certificate, "key": other.key}})
+    client.write(f"GET {POOL} HTTP/1.1\r\nHost: {host}\r\nX-F5-Auth-Token: {lab_bigip.token}\r\n\r\n".encode())
+    writer.write(to_send.read())
+    with contextlib.suppress(OSError):
+        received.write(await reader.read(65536))
+    with pytest.raises((ssl.SSLWantReadError, ssl.SSLEOFError)):
+        client.read()
+    assert (await lab_bigip.status())["requests"] == before
+    writer.close()
 
 
 async def test_the_end_of_an_earlier_certificate_cuts_nothing_of_the_next(lab_bigip: Bigip) -> None:

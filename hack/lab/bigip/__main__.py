@@ -8,6 +8,7 @@ import ssl
 import time
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from lab.process import Json, Serving, serve_part
 
@@ -28,7 +29,9 @@ async def main(config: Json, serving: Serving) -> None:
     certificates = Certificates(settings.certificate, settings.key)
     rest = Rest(device)
     control = Control(device, rest.audit)
-    api = web.AppRunner(rest.app(), access_log=None, keepalive_timeout=120, shutdown_timeout=0.5)
+    app = rest.app()
+    app.middlewares.append(_certified(certificates))
+    api = web.AppRunner(app, access_log=None, keepalive_timeout=120, shutdown_timeout=0.5)
     loopback = web.AppRunner(control.app(), access_log=None, shutdown_timeout=0.5)
     _follow_faults(device, api, certificates)
     await device.start()
@@ -57,6 +60,19 @@ def _cut(runner: web.AppRunner) -> None:
     for connection in runner.server.connections if runner.server is not None else []:
         if connection.transport is not None:
             connection.transport.abort()
+
+
+def _certified(certificates: Certificates) -> Middleware:
+    @web.middleware
+    async def certified(request: web.Request, handler: Handler) -> web.StreamResponse:
+        transport = request.transport
+        if transport is not None and certificates.shown_to(transport.get_extra_info("ssl_object")):
+            return await handler(request)
+        if transport is not None:
+            transport.abort()
+        return web.Response(status=500)
+
+    return certified
 
 
 async def _serve(runner: web.AppRunner, address: str, port: int, tls: ssl.SSLContext | None) -> int:

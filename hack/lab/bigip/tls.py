@@ -21,6 +21,10 @@ class Certificates:
     def _choose(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         handshake.context = self._current
 
+    def shown_to(self, connection: ssl.SSLObject) -> bool:
+        """Whether this connection was shown the certificate of now: one whose handshake was under way at a change was not, and could not be cut then."""
+        return connection.context is self._current
+
     def use(self, certificate: str, key: str) -> bool:
         """Show another certificate from now on; whether that is a change. Raises ssl.SSLError."""
         if self._shown == (certificate, key):
