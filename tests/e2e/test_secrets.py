@@ -89,9 +89,9 @@ class ProcessList:
     def watch(self) -> None:
         """Blocks until `stop`."""
         while not self._over.wait(0.03):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    self.lines.add(path.read_bytes())
+            for process in Path("/proc").iterdir():
+                with contextlib.suppress(OSError):  # it may end at any moment
+                    self.lines.add((process / "cmdline").read_bytes())
 
     def stop(self) -> None:
         """End `watch`."""
