@@ -97,9 +97,15 @@ def test_a_poll_that_is_not_held_is_not_asked_in_a_tight_loop_and_one_that_is_at
 
 
 def test_progress_is_asked_for_from_where_it_was(bench: Bench) -> None:
-    bench.follow(running(2, "one", "two"), "away", running(1), running(3, "three"), ENDED)
+    bench.follow(running(2, "one", "two"), "away", running(2), running(3, "three"), ENDED)
     assert bench.asked_after == [0, 2, 2, 2, 3]
     assert [line for line in bench.said if line.startswith("t ")] == ["t one", "t two", "t three"]
+
+
+def test_progress_is_counted_as_the_gateway_counts_it(bench: Bench) -> None:
+    """After a restart of the operator from 0."""
+    bench.follow(running(2, "one", "two"), "away", running(0), running(1, "adopted"), running(-1), ENDED)
+    assert bench.asked_after == [0, 2, 2, 0, 1, 0]
 
 
 def test_it_is_one_file_for_python_3_9_on_the_standard_library() -> None:
