@@ -171,7 +171,7 @@ async def test_a_kept_data_folder_survives_a_crash_and_nothing_else_stays(tmp_pa
         first = await ControlPlane(tmp_path, data=data, port=hold_port("127.0.0.1"), fsync=True).start()
         await first.apply_objects(config_map("default", "kept"))
         with pytest.raises(Exception, match="in use by another control plane"):
-            await ControlPlane(tmp_path, data=data).start()
+            await ControlPlane(tmp_path / "another", data=data).start()  # with a log of its own
         await first.part.kill()
         assert os.listdir(short)  # noqa: PTH208 - a killed process cannot tidy up
         second = await ControlPlane(tmp_path / "second", data=data).start()

@@ -125,7 +125,7 @@ async def test_one_who_waits_in_the_queue_past_his_time_never_acts(lab_vcenter: 
         assert [error.reason for error in errors] == ["Timeout", "Timeout"]
         await vcenter_control.put_faults({})
         await eventually(lambda: _works(client.about()))
-        assert await vcenter_control.calls("FindByInventoryPath") == before + 1  # that of find_vm
+        assert await vcenter_control.calls("FindByInventoryPath") <= before + 1  # that of find_vm, unless its time was over before
 
 
 async def _hit(vcenter_control: FaultControl) -> bool:
