@@ -58,7 +58,8 @@ async def kubectl(kubeconfig: Path, *args: str, stdin: str | bytes | None = None
     )
     try:
         sent = stdin.encode() if isinstance(stdin, str) else stdin
-        stdout, stderr = await asyncio.wait_for(process.communicate(sent), timeout)
+        async with asyncio.timeout(timeout):
+            stdout, stderr = await process.communicate(sent)
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

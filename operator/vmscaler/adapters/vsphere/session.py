@@ -160,4 +160,6 @@ class Session:
             return
         self._pool.shutdown(wait=False)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(asyncio.wrap_future(future), LOG_OUT_WAIT)
+            # Not wait_for, which on Python 3.11 drops a cancellation that comes in the moment of the answer.
+            async with asyncio.timeout(LOG_OUT_WAIT):
+                await asyncio.wrap_future(future)
