@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from tests.contract.vsphere_adapter_bench import (
@@ -96,10 +96,8 @@ async def test_a_port_without_tls_gets_no_password(lab_vcenter: VCenter) -> None
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
 
-    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with client_of(lab_vcenter, url=f"https://127.0.0.1:{port}/sdk") as client:
-            error = await refused(client.about())
+    async with listening(listen) as port, client_of(lab_vcenter, url=f"https://127.0.0.1:{port}/sdk") as client:
+        error = await refused(client.about())
     assert isinstance(error, Untrusted)
     assert error.reason == "TlsFailed"
     assert heard[0] == 0x16  # a TLS handshake
@@ -115,16 +113,31 @@ async def test_about_asks_for_the_certificate_again(lab_vcenter: VCenter) -> Non
         beyond, to = await asyncio.open_connection(lab_vcenter.record["host"], lab_vcenter.record["port"])
         await asyncio.gather(_copy(reader, to), _copy(beyond, writer))
 
-    async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with client_of(lab_vcenter, url=f"https://127.0.0.1:{port}/sdk") as client:
-            await client.template(TEMPLATE)
-            await client.template(TEMPLATE)
-            assert opened == 1
-            await client.about()
-            assert opened == 2
-            await client.template(TEMPLATE)
-            assert opened == 2
+    async with listening(forward) as port, client_of(lab_vcenter, url=f"https://127.0.0.1:{port}/sdk") as client:
+        await client.template(TEMPLATE)
+        await client.template(TEMPLATE)
+        assert opened == 1
+        await client.about()
+        assert opened == 2
+        await client.template(TEMPLATE)
+        assert opened == 2
+
+
+@contextlib.asynccontextmanager
+async def listening(handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
+    """The port of a server on 127.0.0.1; at the end its connections are over too, for which a server's own end does not wait."""
+    handlers: set[asyncio.Task[None]] = set()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def handled() -> None:
+            await handle(reader, writer)
+
+        handlers.add(asyncio.create_task(handled()))
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+    async with asyncio.timeout(60):
+        await asyncio.gather(*handlers)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
