@@ -59,6 +59,27 @@ async def test_a_token_is_renewed_early_and_the_old_one_deleted(tmp_path: Path, 
         assert status["logins"] < 5
 
 
+@pytest.mark.parametrize("end", ["fails", "is cancelled"])
+async def test_no_token_is_left_behind_where_a_renewal(lab: Bigip, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    monkeypatch.setattr(login_module, "EARLY", 0.0)  # each call is one
+
+    async def renewing() -> bool:
+        return bool((await lab.status())["busy"])
+
+    async with client_of(lab) as client:
+        await client.pool(WEB)
+        await lab.faults(**{"http_503" if end == "fails" else "hang": {"path": "/login"}})
+        asked = asyncio.create_task(client.pool(WEB))
+        if end == "is cancelled":
+            await eventually(renewing, "the log-in at the device")
+            asked.cancel()
+        with pytest.raises((Retryable, asyncio.CancelledError)):
+            await asked
+        await lab.faults()
+        await client.pool(WEB)
+        assert (await lab.status())["tokens"] == {USER: 1}
+
+
 async def test_an_expired_token_is_renewed_once_for_all_who_wait(lab: Bigip) -> None:
     async with client_of(lab) as client:
         await client.pool(WEB)

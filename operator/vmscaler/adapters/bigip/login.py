@@ -47,7 +47,11 @@ class Login:
             if self._token and self._token != refused and now < self._renew_at:
                 return self._token
             old, self._token = self._token, ""
-            await self._log_in(now)
+            try:
+                await self._log_in(now)
+            except BaseException:  # also where the caller is cancelled: the old one is still to be given back, and it is time for a new one
+                self._token, self._renew_at = old, 0.0
+                raise
             if old:  # also where it was refused: a user without a role has valid tokens, and only a hundred of them
                 await self._give_back(old)
             return self._token
