@@ -16,7 +16,7 @@ import aiohttp
 from yarl import URL
 
 from vmscaler.adapters.tls import pinned_context
-from vmscaler.ports.errors import OutsideError, Retryable, Untrusted
+from vmscaler.ports.errors import Closed, OutsideError, Retryable, Untrusted
 from vmscaler.ports.monitoring import SYSTEM
 
 T = TypeVar("T")
@@ -34,16 +34,18 @@ class Endpoint:
 
 
 class MonitoringHttp:
-    """Calls to one server. Raises Retryable (no or an odd answer), Untrusted (certificate, 401, 403), Rejected(CaNotUsable)."""
+    """Calls to one server. Raises Retryable (no or an odd answer; Closed), Untrusted (certificate, 401, 403), Rejected(CaNotUsable)."""
 
     def __init__(self, endpoint: Endpoint, *, timeout: float = 15.0) -> None:
         """`timeout` in seconds, for a whole call."""
         self.endpoint = endpoint
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close connections; later calls raise Closed."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -69,6 +71,8 @@ class MonitoringHttp:
 
     async def call(self, method: str, path: str, params: Iterable[tuple[str, str]] = ()) -> tuple[int, str]:
         """Status and text of any answer."""
+        if self._closed:
+            raise Closed(SYSTEM, "Closed", f"{self._where}: this client was closed: its Site or Secret has changed", after=1.0)
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, connector=aiohttp.TCPConnector(ssl=self._context()))
         url = URL(self.endpoint.url.rstrip("/") + path).with_query(list(params))

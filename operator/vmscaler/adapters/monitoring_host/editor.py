@@ -24,7 +24,7 @@ from vmscaler.adapters.monitoring_host.files import Owner, RemoteFile, RemoteFil
 from vmscaler.api.printable import printable
 from vmscaler.decide.splice import StyleNotSupported, YamlFile
 from vmscaler.ports.effects import Effects
-from vmscaler.ports.errors import OutsideError, Rejected
+from vmscaler.ports.errors import Closed, OutsideError, Rejected
 from vmscaler.ports.monitoring import SYSTEM
 
 log = structlog.get_logger()
@@ -81,7 +81,7 @@ class Editor:
     async def spliced(self, path: str, content: bytes, edit: Callable[[YamlFile], YamlFile]) -> bytes:
         """The edited content, made in a thread. What was parsed last is kept: a large file costs one parse per edit, not four.
 
-        Raises Rejected(StyleNotSupported).
+        Raises Rejected(StyleNotSupported), Closed.
         """
         file = YamlFile(content)
         if last := self._last.get(path):
@@ -89,7 +89,11 @@ class Editor:
                 return last.after.content
             file = next((known for known in (last.after, last.before) if known.content == content), file)
         try:
-            edited = await asyncio.get_running_loop().run_in_executor(self._threads, edit, file)
+            thread = self._threads.submit(edit, file)
+        except RuntimeError:  # it was shut down
+            raise Closed(SYSTEM, "Closed", f"{self.name}: this client was closed: its Site or Secret has changed", after=1.0) from None
+        try:
+            edited = await asyncio.wrap_future(thread)
         except StyleNotSupported as error:
             raise Rejected(SYSTEM, "StyleNotSupported", f"{self.name}: {path}: {error}. The file was left as it is") from None
         self._last[path] = _Edit(file, edit, edited)
