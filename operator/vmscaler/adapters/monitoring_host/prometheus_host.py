@@ -191,11 +191,11 @@ class OnPrometheusHost:
         )
 
     async def _reloaded(self, path: str, loaded: Loaded) -> bool:
-        """Reload, and see it: successful, at a newer time, and what was wanted is there."""
+        """Reload, and see it: successful, at another time (an earlier one, where the host's clock was set back), and what was wanted is there."""
         _, before = await last_reload(self._http)
         await self._reload(path)
         successful, after = await last_reload(self._http)
-        if not successful or after <= before:
+        if not successful or after == before:
             return False
         for _ in range(_LOOKS):
             if await loaded():
