@@ -13,6 +13,7 @@ Called by `lab.serve` (which holds it) and by the commands that find what it wro
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -77,12 +78,12 @@ class Home:
         except BlockingIOError:
             os.close(lock)
             raise PartError(f"a data centre runs already in {self.folder}: stop it first (make demo-stop)") from None
-        self._lock = lock
         try:
             self._empty()
         except PartError:
-            self.release()
+            os.close(lock)  # and no more: a state.json there is somebody's own
             raise
+        self._lock = lock
 
     def _empty(self) -> None:
         if self.folder.exists() and any(self.folder.iterdir()):
@@ -117,7 +118,7 @@ class Home:
         return None if kind == fcntl.F_UNLCK else length
 
     def write(self, state: dict[str, Any]) -> None:
-        """Put the state in place of the last one."""
+        """Put the state, with the holder's `pid`, in place of the last one."""
         fd, name = tempfile.mkstemp(dir=self.folder, prefix=".state-")  # 0600
         with os.fdopen(fd, "w") as file:
             json.dump(state, file, indent=1)
@@ -125,13 +126,14 @@ class Home:
 
     def read(self) -> dict[str, Any]:
         """What runs. Raises PartError when nothing does, or not yet."""
-        if self.holder() is None:
+        holder = self.holder()
+        if holder is None:
             raise PartError(f"no data centre runs in {self.folder}: start one with `make demo KEEP=1` or `hack/labctl up`")
-        try:
+        with contextlib.suppress(FileNotFoundError):
             found: dict[str, Any] = json.loads(self._state_path.read_text())
-        except FileNotFoundError:
-            raise PartError(f"the data centre in {self.folder} is still starting; see {self.log}") from None
-        return found
+            if found["pid"] == holder:  # else it is that of one which was killed, and goes in a moment
+                return found
+        raise PartError(f"the data centre in {self.folder} is still starting; see {self.log}")
 
     def wait_free(self, deadline: float) -> bool:
         """Whether nobody holds it, at the latest after `deadline` seconds."""

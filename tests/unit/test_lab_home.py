@@ -16,8 +16,8 @@ def test_what_was_written_is_found_while_it_is_held(tmp_path: Path) -> None:
     home = Home(tmp_path / "run")
     home.hold()
     assert home.holder() == os.getpid()
-    home.write({"pid": 1})
-    assert Home(tmp_path / "run").read() == {"pid": 1}
+    home.write({"pid": os.getpid()})
+    assert Home(tmp_path / "run").read() == {"pid": os.getpid()}
     assert (tmp_path / "run" / "state.json").stat().st_mode & 0o777 == 0o600
     home.release()
     assert home.holder() is None
@@ -75,10 +75,12 @@ def test_the_next_run_begins_empty(tmp_path: Path) -> None:
 def test_a_folder_with_somebodys_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years")
+    (tmp_path / "run" / "state.json").write_text("of another program")
     home = Home(tmp_path / "run")
     with pytest.raises(PartError, match="another folder"):
         home.hold()
     assert (tmp_path / "run" / "thesis.tex").read_text() == "years"
+    assert (tmp_path / "run" / "state.json").read_text() == "of another program"
     assert home.holder() is None
 
 
@@ -87,4 +89,25 @@ def test_while_it_starts_the_state_is_told_as_missing(tmp_path: Path) -> None:
     home.hold()
     with pytest.raises(PartError, match="still starting"):
         home.read()
+    home.release()
+
+
+def test_the_state_of_one_that_was_killed_is_not_read_as_the_next_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks while the next one takes its folder, which takes a moment to be emptied."""
+    home, empty = Home(tmp_path / "run"), Home._empty
+    home.hold()
+    home.write({"pid": 1})
+    assert home._lock is not None
+    os.close(home._lock)
+    seen: list[str] = []
+
+    def look_and_empty(self: Home) -> None:
+        with pytest.raises(PartError) as told:
+            home.read()
+        seen.append(str(told.value))
+        empty(self)
+
+    monkeypatch.setattr(Home, "_empty", look_and_empty)
+    home.hold()
+    assert "still starting" in seen[0]
     home.release()
