@@ -107,6 +107,8 @@ async def replaces_a_file(connection: asyncssh.SSHClientConnection, folder: Path
     """What an editor needs of a host: exit statuses, both outputs, input, and an atomic replace over SFTP."""
     done = await connection.run("cat; echo problem >&2; exit 3", input="text")
     assert (done.exit_status, done.stdout, done.stderr) == (3, "text", "problem\n")
+    done = await connection.run("exec >&-; head -c 300000 /dev/zero >&2", encoding=None)
+    assert len(done.stderr or b"") == 300_000  # all of it, though its other output has long ended
     target = folder / "replaced"
     target.write_text("old")
     async with connection.start_sftp_client() as sftp:

@@ -90,6 +90,7 @@ class Child:
             for one in below:
                 with contextlib.suppress(psutil.Error):
                     one.send_signal(sig)
+                    one.send_signal(signal.SIGCONT)
             # os.kill and not process.send_signal: that one would reap the child behind the event loop's back.
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -102,10 +103,14 @@ class Child:
                         await asyncio.sleep(_POLL)
                 return
 
-    def hang(self) -> None:
-        """Stop it in its tracks (SIGSTOP): connections are accepted by the kernel and never answered."""
-        self._signal(signal.SIGSTOP)
+    async def hang(self) -> None:
+        """Stop it in its tracks (SIGSTOP): connections are accepted by the kernel and never answered. Returns when every thread of it stands.
+
+        Until then one of them may still answer: the signal takes effect when some thread of the process gets a processor.
+        """
         self._hung = True
+        while not all(map(_stands, self._signal(signal.SIGSTOP))):  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(_POLL / 10)
 
     def resume(self) -> None:
         """Undo `hang`."""
@@ -116,12 +121,27 @@ class Child:
         """The end of its log."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:]) if self._log.exists() else ""
 
-    def _signal(self, sig: signal.Signals) -> None:
+    def _signal(self, sig: signal.Signals) -> list[psutil.Process]:
+        """Send it to the program and all below it; gives those."""
+        found: list[psutil.Process] = []
         if self.pid is not None:
             with contextlib.suppress(psutil.Error):
                 root = psutil.Process(self.pid)
-                for one in [root, *root.children(recursive=True)]:
-                    one.send_signal(sig)
+                found = [root, *root.children(recursive=True)]
+        for one in found:
+            with contextlib.suppress(psutil.Error):  # a session that has ended meanwhile
+                one.send_signal(sig)
+        return found
+
+
+def _stands(process: psutil.Process) -> bool:
+    """Whether each thread is stopped (proc(5), stat: T), or the process gone."""
+    states = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{process.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                states.append((thread / "stat").read_text().rpartition(")")[2].split()[0])
+    return all(state in "TtZX" for state in states)
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -193,7 +193,7 @@ class Host:
             if fault != "down":
                 await start(fault)
             if fault == "hangs":
-                child.hang()
+                await child.hang()
 
     def routes(self) -> list[web.RouteDef]:
         """What the control port has beside the usual: POST /restart, POST /people-edit, GET /notifications."""
@@ -224,7 +224,7 @@ class Host:
         if after != "down" and child.state in ("down", "exited"):
             await start(after)
         if after == "hangs":
-            child.hang()
+            await child.hang()
 
     def _parts(self, name: str) -> tuple[Child, Callable[[str | None], Awaitable[None]]]:
         if name == "prometheus":

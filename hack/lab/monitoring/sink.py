@@ -42,9 +42,10 @@ class Sink:
             await runner.cleanup()
 
     async def _take(self, request: web.Request) -> web.Response:
+        said = await request.json()
+        # Numbered once it is whole: one that was slow to arrive would get into the list below the number that a client has read up to.
         self._count += 1
-        receiver = request.match_info["receiver"]
-        self._kept.append({"number": self._count, "receiver": receiver, "body": await request.json()})
+        self._kept.append({"number": self._count, "receiver": request.match_info["receiver"], "body": said})
         return web.Response()
 
     async def listed(self, request: web.Request) -> web.Response:

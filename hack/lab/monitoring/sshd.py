@@ -104,7 +104,7 @@ class SshServer:
     async def _log_in(self) -> None:
         pin = f"[{self.address}]:{self.port} {self.host_keys()[0]}\n"
         async with (
-            asyncio.timeout(30),
+            asyncio.timeout(60),
             asyncssh.connect(
                 self.address,
                 self.port,
@@ -134,8 +134,8 @@ async def _privilege_separation() -> None:
             raise PartError(f"sshd as root needs the user {_PRIVSEP_USER}, and there is no useradd") from None
         options = ["--system", "--no-create-home", "--home-dir", str(_PRIVSEP_FOLDER), "--shell", "/usr/sbin/nologin"]
         process = await asyncio.create_subprocess_exec(useradd, *options, _PRIVSEP_USER)
-        # Two runs at once: the one that came second finds the user there (useradd(8): 9).
-        if await process.wait() not in (0, 9):
+        # Two runs at once: the one that came second finds the user there (useradd(8): 9), or the files locked until it is there.
+        if await process.wait() not in (0, 9) and _PRIVSEP_USER not in {entry.pw_name for entry in pwd.getpwall()}:
             raise PartError(f"useradd {_PRIVSEP_USER} failed") from None
         say(f"monitoring: added the system user {_PRIVSEP_USER} (sshd's privilege separation as root needs it)")
     await asyncio.to_thread(_PRIVSEP_FOLDER.mkdir, mode=0o755, parents=True, exist_ok=True)

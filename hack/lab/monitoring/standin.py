@@ -34,10 +34,13 @@ async def _session(process: asyncssh.SSHServerProcess[bytes]) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    await process.redirect(child.stdin, child.stdout, child.stderr)
+    # Neither output's end is the session's: what the other one says later would have nowhere to go.
+    await process.redirect(child.stdin, child.stdout, child.stderr, send_eof=False)
     try:
         status = await child.wait()
+        # Both: what is still in a pipe when the channel is closed is lost.
         await process.stdout.drain()
+        await process.stderr.drain()
         process.exit(status if status >= 0 else 128 - status)
     finally:
         if child.returncode is None:
