@@ -177,7 +177,8 @@ async def _run(*argv: str, cwd: Path | None = None, environment: dict[str, str] 
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        printed = (await asyncio.wait_for(process.communicate(), _COMMAND_LIMIT))[0].decode(errors="replace")
+        async with asyncio.timeout(_COMMAND_LIMIT):
+            printed = (await process.communicate())[0].decode(errors="replace")
     finally:
         if process.returncode is None:
             process.kill()

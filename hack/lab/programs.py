@@ -184,7 +184,8 @@ async def _printed(*argv: str, environment: dict[str, str] | None = None) -> str
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        return (await asyncio.wait_for(process.communicate(), 60))[0].decode(errors="replace")
+        async with asyncio.timeout(60):
+            return (await process.communicate())[0].decode(errors="replace")
     finally:
         if process.returncode is None:
             process.kill()

@@ -97,7 +97,8 @@ class Child:
                     os.kill(process.pid, sig)
                     os.kill(process.pid, signal.SIGCONT)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await process.wait()
                 async with asyncio.timeout(grace):
                     while below := [one for one in below if _alive(one)]:  # noqa: ASYNC110 - no event comes from a child's child
                         await asyncio.sleep(_POLL)
