@@ -105,7 +105,8 @@ class OperatorProcess:
         """Wait for its end; the exit status."""
         if self._process is None:
             raise PartError("the operator was not started")
-        return await asyncio.wait_for(self._process.wait(), deadline)
+        async with asyncio.timeout(deadline):
+            return await self._process.wait()
 
     async def stop(self, grace: float = 15.0) -> None:
         """SIGTERM, then SIGKILL after `grace` seconds."""
@@ -113,7 +114,8 @@ class OperatorProcess:
             return
         self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), grace)
+            async with asyncio.timeout(grace):
+                await self._process.wait()
         await self.kill()
 
 

@@ -38,7 +38,8 @@ async def labctl(*args: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    text = (await asyncio.wait_for(process.communicate(), 240))[0].decode()
+    async with asyncio.timeout(240):
+        text = (await process.communicate())[0].decode()
     return process.returncode or 0, text
 
 

@@ -91,7 +91,8 @@ async def _output(lab: Attached, argv: list[str], console: Console) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    return (await asyncio.wait_for(process.communicate(), 30))[0].decode(errors="replace")
+    async with asyncio.timeout(30):
+        return (await process.communicate())[0].decode(errors="replace")
 
 
 def _checks(console: Console, checks: list[Check]) -> bool:

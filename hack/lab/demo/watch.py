@@ -85,7 +85,8 @@ class Watch:
 
     async def _try(self, name: str, look: Callable[[], Awaitable[Any]]) -> str:
         try:
-            self._seen[name] = await asyncio.wait_for(look(), 10)
+            async with asyncio.timeout(10):
+                self._seen[name] = await look()
         except (PartError, KubectlError, aiohttp.ClientError, TimeoutError, ValueError) as error:
             return f"{name}: {error or 'no answer'}"
         return ""
