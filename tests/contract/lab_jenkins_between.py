@@ -61,7 +61,7 @@ def line(number: int) -> Callable[[Lab], None]:
 
 def lingering(lab: Lab) -> None:
     """The recorder looked before the build that it stopped was over."""
-    lab.until("the fifth sleep has begun", (lab.gates / "turn-5").exists)
+    lab.turn("rec-slow", 1, 5)
     lab.linger(on=True)
 
 
@@ -180,7 +180,7 @@ def tick_2(number: int) -> Callable[[Lab], None]:
     def wait(lab: Lab) -> None:
         lab.open_gates(1)
         lab.console_has(f"job/autoscale-acme-web/{number}", "tick 2\n")
-        lab.until("the second sleep has begun", (lab.gates / "turn-2").exists)
+        lab.turn("autoscale-acme-web", number, 2)
         (lab.folder / "vjh" / "stub" / "mode").write_text("accept\n")
 
     return wait

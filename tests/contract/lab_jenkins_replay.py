@@ -31,9 +31,9 @@ if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # as a shell with `t
 open(f"{{gates}}/slept-{{os.environ.get('JOB_NAME')}}-{{sys.argv[1]}}", "w").close()
 if os.environ.get("JOB_NAME") in {gated!r}:
     number = 1
-    while True:  # my turn
+    while True:  # my turn among those of this build: one that a build left behind takes no other's
         try:
-            os.mkdir(f"{{gates}}/turn-{{number}}")
+            os.mkdir("{{}}/turn-{{JOB_NAME}}-{{BUILD_NUMBER}}-{{}}".format(gates, number, **os.environ))
             break
         except FileExistsError:
             number += 1
@@ -158,6 +158,10 @@ class Lab:
         for turn in self.gates.glob("turn-*"):
             turn.rmdir()
 
+    def turn(self, job: str, build: int, number: int) -> None:
+        """Until the `number`th sleep of a build of a gated job has begun."""
+        self.until(f"{job} {build} sleeps for the {number}th time", (self.gates / f"turn-{job}-{build}-{number}").exists)
+
     def sleeps(self, job: str, seconds: str) -> None:
         """Until this `sleep` of the job has begun. Its trace comes before it has a process: a stop in between would meet the shell alone."""
         self.until(f"{job} sleeps {seconds}", (self.gates / f"slept-{job}-{seconds}").exists)
@@ -167,7 +171,7 @@ class Lab:
         (self.gates / "lingers").touch() if on else (self.gates / "lingers").unlink()
 
     def open_gates(self, number: int) -> None:
-        """Let the first `number` sleeps end."""
+        """Let the first `number` sleeps of each build end."""
         temporary = self.gates / "open.new"
         temporary.write_text(str(number))
         temporary.replace(self.gates / "open")

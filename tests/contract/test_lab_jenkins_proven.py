@@ -83,7 +83,7 @@ def run_proven(lab: Lab) -> None:
         if stopped_at:
             lab.open_gates(1)
             lab.console_has(f"{job}/{number}", "tick 2\n")
-            lab.until("the second sleep has begun", (lab.gates / "turn-2").exists)
+            lab.turn("autoscale-acme-web", number, 2)
             lab.call("POST", f"{job}/{number}/stop")
         lab.settled()
         build = lab.call("GET", f"{job}/{number}/api/json").json()
