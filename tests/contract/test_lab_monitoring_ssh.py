@@ -109,6 +109,7 @@ async def replaces_a_file(connection: asyncssh.SSHClientConnection, folder: Path
     assert (done.exit_status, done.stdout, done.stderr) == (3, "text", "problem\n")
     done = await connection.run("exec >&-; head -c 300000 /dev/zero >&2", encoding=None)
     assert len(done.stderr or b"") == 300_000  # all of it, though its other output has long ended
+    assert (await connection.run("kill -9 $$")).returncode == -9
     target = folder / "replaced"
     target.write_text("old")
     async with connection.start_sftp_client() as sftp:

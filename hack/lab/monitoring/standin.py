@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,10 @@ async def _session(process: asyncssh.SSHServerProcess[bytes]) -> None:
         # Both: what is still in a pipe when the channel is closed is lost.
         await process.stdout.drain()
         await process.stderr.drain()
-        process.exit(status if status >= 0 else 128 - status)
+        if status < 0:
+            process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
+        else:
+            process.exit(status)
     finally:
         if child.returncode is None:
             child.kill()

@@ -21,6 +21,7 @@ from vmscaler.ports.monitoring import SYSTEM
 
 _SESSIONS = 4  # OpenSSH's MaxSessions is 10 by default, and people's tools want some
 _LOCK_WAIT = 20  # seconds
+_SIGNALS = 64  # Linux has 1 to 64
 _HOST_KEY_ALGORITHMS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -78,8 +79,10 @@ class Shell:
         if done.returncode is None:
             self._drop(connection)
             raise Retryable(SYSTEM, "Unreachable", f"{self._where}: the connection was lost while {what} ran")
-        if done.returncode < 0:
-            raise Retryable(SYSTEM, "HostBusy", f"{self._where}: {what} was killed there by signal {-done.returncode}")
+        # sshd tells a signal as one, the user's shell in between (dash; bash replaces itself by the command) as 128 + signal.
+        signal = -done.returncode if done.returncode < 0 else done.returncode - 128
+        if 0 < signal <= _SIGNALS:
+            raise Retryable(SYSTEM, "HostBusy", f"{self._where}: {what} was killed there by signal {signal}")
         return done.returncode
 
     @contextlib.asynccontextmanager
