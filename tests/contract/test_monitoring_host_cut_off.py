@@ -33,7 +33,7 @@ async def test_a_checker_whose_connection_is_lost_has_refused_nothing(monitoring
         await eventually(checking, "the checker runs")
         await restart_sshd(monitoring_host)
         # What runs below an sshd that is stopped is stopped too, and may be seen to be first.
-        with pytest.raises(Retryable, match="the connection was lost while sh ran|sh was killed there"):
+        with pytest.raises(Retryable, match=r"the connection was lost while sh ran|sh was killed there"):
             await attempt
     assert alertmanager_yml(monitoring_host).read_bytes() == before[alertmanager_yml(monitoring_host)]
     assert "config.replace" not in effects.operations
