@@ -16,6 +16,10 @@ from lab.process import Json
 from lab.subnet import Subnet
 from lab.vcenter import Control
 
+# For one look, which is repeated. A client whom asyncio accepts in the very turn of the loop in which it closes the server is neither served nor
+# cut until a garbage collection: as with a VM that is switched off, only a time-out ends that wait.
+_LOOK = 10.0
+
 
 @dataclass
 class Lab:
@@ -63,14 +67,14 @@ class Lab:
 
     async def serves(self, address: str) -> bool:
         try:
-            return (await self.get(address, "/healthz"))[0] == 200
-        except aiohttp.ClientConnectionError:
+            return (await self.get(address, "/healthz", seconds=_LOOK))[0] == 200
+        except (aiohttp.ClientConnectionError, TimeoutError):
             return False
 
     async def scraped(self, address: str) -> bool:
         try:
-            return bool(await samples(self, address))
-        except aiohttp.ClientConnectionError:
+            return bool(await samples(self, address, seconds=_LOOK))
+        except (aiohttp.ClientConnectionError, TimeoutError):
             return False
 
     async def settled(self) -> None:
@@ -103,8 +107,8 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -
     return time.monotonic() - start
 
 
-async def samples(lab: Lab, address: str) -> dict[str, list[Any]]:
-    _, text = await lab.get(address, "/metrics", 9100)
+async def samples(lab: Lab, address: str, seconds: float = 60) -> dict[str, list[Any]]:
+    _, text = await lab.get(address, "/metrics", 9100, seconds)
     found: dict[str, list[Any]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
