@@ -177,7 +177,7 @@ async def test_an_agent_that_dies_leaves_nobody_waiting(tmp_path: Path) -> None:
         assert str(answers[-1]) == "hudson.remoting.ChannelClosedException: the agent is gone"
 
 
-async def test_a_shell_that_is_slow_to_leave_gets_no_term(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_shell_that_is_slow_to_leave_gets_no_term(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its command was ended; a TERM would run its trap, as no recorded one ran."""
     looks, plain = 0, family._state
 
@@ -187,17 +187,20 @@ async def test_a_shell_that_is_slow_to_leave_gets_no_term(monkeypatch: pytest.Mo
         return plain(pid)
 
     monkeypatch.setattr(family, "_state", state)
-    script = 'trap "kill -STOP $$" EXIT; trap "echo trapped" TERM; echo ready; sleep 600'
-    shell = await asyncio.create_subprocess_exec("/bin/sh", "-ec", script, stdout=asyncio.subprocess.PIPE)
+    script = 'trap "while ! [ -e gone ]; do :; done" EXIT; trap "echo trapped" TERM; echo ready; sleep 600'
+    shell = await asyncio.create_subprocess_exec("/bin/sh", "-ec", script, cwd=tmp_path, stdout=asyncio.subprocess.PIPE)
     assert shell.stdout is not None
-    async with asyncio.timeout(LIMIT_S):
-        await shell.stdout.readline()
-        await until(lambda: family._children().get(shell.pid))
-        ending = asyncio.create_task(family.term_tree(shell.pid, LIMIT_S))
-        await until(lambda: plain(shell.pid) == "T")
-        looks = 0
-        await until(lambda: looks >= 100)  # it looks again and again, and waits on
-        os.kill(shell.pid, signal.SIGCONT)
-        await ending
-        assert await shell.stdout.read() == b""
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await shell.stdout.readline()
+            await until(lambda: family._children().get(shell.pid))
+            ending = asyncio.create_task(family.term_tree(shell.pid, LIMIT_S))
+            await until(lambda: not family._children().get(shell.pid))
+            looks = 0
+            await until(lambda: looks >= 100)  # it looks again and again, and waits on
+            (tmp_path / "gone").touch()
+            await ending
+            assert await shell.stdout.read() == b""
+    finally:
+        (tmp_path / "gone").touch()
         await shell.wait()
