@@ -6,6 +6,7 @@ Nor does it lose what else comes in such a moment: a kill, a forced end, a hook 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -188,7 +189,8 @@ async def test_a_shell_that_is_slow_to_leave_gets_no_term(tmp_path: Path, monkey
 
     monkeypatch.setattr(family, "_state", state)
     script = 'trap "while ! [ -e gone ]; do :; done" EXIT; trap "echo trapped" TERM; echo ready; sleep 600'
-    shell = await asyncio.create_subprocess_exec("/bin/sh", "-ec", script, cwd=tmp_path, stdout=asyncio.subprocess.PIPE)
+    pipe = asyncio.subprocess.PIPE
+    shell = await asyncio.create_subprocess_exec("/bin/sh", "-ec", script, cwd=tmp_path, stdout=pipe, start_new_session=True)
     assert shell.stdout is not None
     try:
         async with asyncio.timeout(LIMIT_S):
@@ -202,5 +204,6 @@ async def test_a_shell_that_is_slow_to_leave_gets_no_term(tmp_path: Path, monkey
             await ending
             assert await shell.stdout.read() == b""
     finally:
-        (tmp_path / "gone").touch()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
         await shell.wait()
