@@ -20,7 +20,7 @@ from vmscaler.adapters.jenkins import JenkinsClient, load_templates
 from vmscaler.adapters.jenkins.session import PinnedSession
 from vmscaler.adapters.tls import pinned_context
 from vmscaler.decide import job
-from vmscaler.ports.errors import OutsideError, Rejected, Retryable, Untrusted
+from vmscaler.ports.errors import Closed, OutsideError, Rejected, Retryable, Untrusted
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -209,3 +209,28 @@ def test_templates_are_found_in_the_checkout_and_asked_for_elsewhere(tmp_path: P
     assert (templates.config, templates.pipeline) == (INPUTS.job_template, INPUTS.pipeline_template)
     with pytest.raises(FileNotFoundError, match="VMSCALER_JENKINS_DIR"):
         load_templates(tmp_path)
+
+
+async def test_a_call_that_waits_while_the_client_is_closed_is_told() -> None:
+    """Not cancelled: that would look as if its caller had been."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        asked.set()
+        await go.wait()
+        return web.json_response({"id": "operator"}, headers={"X-Jenkins": "2.492.1"})
+
+    async with Server(slow) as server:
+        client = server.client(threads=1)
+        running = asyncio.create_task(client.about())
+        await asked.wait()
+        waiting = asyncio.create_task(client.about())
+        await asyncio.sleep(0)
+        await client.close()
+        go.set()
+        await running
+        with pytest.raises(Closed, match="its Site or Secret has changed"):
+            await waiting
+        with pytest.raises(Closed):
+            await client.about()
+        assert len(server.requests) == 1

@@ -19,7 +19,7 @@ from vmscaler.adapters.jenkins.errors import classify, of_response
 from vmscaler.adapters.jenkins.session import connect
 from vmscaler.decide import xmltext
 from vmscaler.ports.effects import Effects
-from vmscaler.ports.errors import Conflict, NotFound, OutsideError, Rejected, Retryable, Untrusted
+from vmscaler.ports.errors import Closed, Conflict, NotFound, OutsideError, Rejected, Retryable, Untrusted
 from vmscaler.ports.jenkins import SYSTEM, BuildState, JobState
 
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class JenkinsClient:
         self._effects = effects
         self._login_rest, self._refusal, self._refused_until = login_rest, "", 0.0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="jenkins")
+        self._closed = False
 
     async def about(self) -> str:
         """Version; proves certificate and login: `me` is refused to anonymous users, where the front page may not be."""
@@ -199,8 +200,10 @@ class JenkinsClient:
         return await self._call(f"job {job}", lambda: [_build(entry) for entry in self._send("GET", path).json()["builds"]])
 
     async def close(self) -> None:
-        """Close connections; a call under way ends by its own time-out."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Close connections; a call under way ends by its own time-out, one that waits for a thread and later ones raise Closed."""
+        self._closed = True
+        # What waits for a thread gets one: cancelled, it would look as if its caller had been.
+        self._threads.shutdown(wait=False)
         self._client._session.close()
         self._hooks.close()
 
@@ -213,11 +216,13 @@ class JenkinsClient:
 
     async def _call(self, what: str, call: Callable[[], T]) -> T:
         def classified() -> T:
+            self._check_open(what)
             try:
                 return call()
             except Exception as error:
                 raise classify(error, what) from None
 
+        self._check_open(what)
         clock = asyncio.get_running_loop()
         if clock.time() < self._refused_until:
             raise Untrusted(SYSTEM, "LoginRefused", self._refusal, after=self._refused_until - clock.time())
@@ -230,6 +235,10 @@ class JenkinsClient:
             raise
         except TimeoutError:
             raise Retryable(SYSTEM, "TimedOut", f"Jenkins did not answer within {self._deadline:.0f} s ({what})") from None
+
+    def _check_open(self, what: str) -> None:
+        if self._closed:
+            raise Closed(SYSTEM, "Closed", f"{what}: this client of {self._url} was closed: its Site or Secret has changed", after=1.0)
 
     async def _write(self, operation: str, target: str, what: str, call: Callable[[], None], *, refusable: bool = False) -> None:
         try:
