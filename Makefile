@@ -31,7 +31,7 @@ demo-stop: $(STAMP) ## stop the data centre that `make demo KEEP=1` left running
 	@$(BIN)/python -m lab stop
 
 test: lint types check-generated $(STAMP) ## everything: lint, types, import contracts, generated files, unit, flows, contract, e2e (ONCE=1: no second try)
-	$(BIN)/pytest -n 2 --dist worksteal tests/unit
+	$(MAKE) --no-print-directory unit
 	$(BIN)/python tests/second_try.py $(if $(ONCE),--once) -- -n 2 --dist loadgroup tests/flows tests/contract tests/e2e
 
 lint: $(STAMP) ## ruff and the import contracts
@@ -45,7 +45,7 @@ types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy --scripts-are-modules jenkins/vmscaler-step
 
 unit: $(STAMP) ## tests that touch no socket
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 --dist worksteal tests/unit
 
 flows: $(STAMP) ## the whole operator over fakes on virtual time: each failure, each refusal, death at every write
 	$(BIN)/pytest tests/flows

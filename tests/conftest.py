@@ -21,7 +21,7 @@ from lab.programs import monitoring_programs
 # `pytest --hypothesis-profile=explore tests/unit` looks for others.
 SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("explore", max_examples=1000, **SLOW)
-settings.register_profile("same", derandomize=True, **SLOW)
+settings.register_profile("same", max_examples=40, derandomize=True, **SLOW)
 settings.load_profile("same")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -68,7 +68,6 @@ def drop(file: YamlFile, *names: str) -> YamlFile:
     return file
 
 
-@settings(max_examples=40, deadline=None)
 @given(files(), st.permutations(["vmscaler/a/x", "vmscaler/a/y", "vmscaler/b/x"]))
 def test_in_and_out_again_is_identity(text: str, order: list[str]) -> None:
     given_file = YamlFile(text.encode())
@@ -82,7 +81,6 @@ def test_in_and_out_again_is_identity(text: str, order: list[str]) -> None:
     assert drop(edited, *order).content == given_file.content
 
 
-@settings(max_examples=40, deadline=None)
 @given(files())
 def test_every_line_of_theirs_is_there_in_order_and_the_meaning_is_kept(text: str) -> None:
     try:
@@ -101,7 +99,6 @@ def test_every_line_of_theirs_is_there_in_order_and_the_meaning_is_kept(text: st
     assert after == before
 
 
-@settings(max_examples=40, deadline=None)
 @given(files(), st.sampled_from(["\n", "\n- ", "[", "&a [*a]", "\t", ": ", "'", "--- ", "<<: *x"]), st.integers(0, 400))
 def test_a_broken_file_is_refused_or_edited_but_never_spoiled(text: str, noise: str, at: int) -> None:
     broken = YamlFile((text[:at] + noise + text[at:]).encode())
