@@ -162,3 +162,19 @@ async def test_an_expired_gateway_certificate_stops_no_start() -> None:
     made = await ensure_certificate(kube, "vmscaler-gateway-tls", url, now)
     with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
         handshake(made.context(), strict(made.ca))
+
+
+async def test_the_gateways_key_has_no_name_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for the moment in which OpenSSL reads it: a process that is killed then would leave it there."""
+    seen: list[list[Path]] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def watched(context: ssl.SSLContext, file: str) -> None:
+        seen.append(list(tmp_path.rglob("*")))
+        load(context, file)
+
+    made = await ensure_certificate(FakeKube(DirectEffects()), "vmscaler-gateway-tls", f"https://{HOST}:8443", SystemClock().now())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
+    handshake(made.context(), strict(made.ca))
+    assert seen == [[]]

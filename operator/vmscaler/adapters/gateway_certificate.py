@@ -11,7 +11,6 @@ import ssl
 import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -38,13 +37,15 @@ class GatewayCertificate:
     key: str = field(repr=False)
 
     def context(self) -> ssl.SSLContext:
-        """A server context. The key passes through a private file for as long as OpenSSL needs to read it. Raises ssl.SSLError."""
+        """A server context. Raises ssl.SSLError.
+
+        OpenSSL reads the key from a file only. This one has no name, so that nothing is left of it where the process is killed meanwhile.
+        """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "leaf.pem"
-            path.touch(mode=0o600)
-            path.write_text(self.key + "\n" + self.certificate)
-            context.load_cert_chain(path)
+        with tempfile.TemporaryFile() as file:
+            file.write(f"{self.key}\n{self.certificate}".encode())
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
         return context
 
 
@@ -67,9 +68,9 @@ async def ensure_certificate(kube: Kube, secret: str, url: str, now: datetime) -
         )
     found = GatewayCertificate(data["ca.crt"], data["tls.crt"], data["tls.key"])
     try:
-        found.context()
+        server = found.context()
         ssl.create_default_context(cadata=found.ca)
-        _handshake(found, host)
+        _handshake(server, found.ca, host)
     except ssl.SSLCertVerificationError as error:
         # One that has expired stops no start: builds are refused then, but what runs must still be brought to its end.
         if error.verify_code != _HAS_EXPIRED:
@@ -86,11 +87,11 @@ async def ensure_certificate(kube: Kube, secret: str, url: str, now: datetime) -
     return found
 
 
-def _handshake(found: GatewayCertificate, host: str) -> None:
+def _handshake(context: ssl.SSLContext, ca: str, host: str) -> None:
     """The one that each build will make, in memory. Raises ssl.SSLCertVerificationError."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = pinned_context(found.ca, "kubernetes", "ca.crt").wrap_bio(to_client, to_server, server_hostname=host)
-    server = found.context().wrap_bio(to_server, to_client, server_side=True)
+    client = pinned_context(ca, "kubernetes", "ca.crt").wrap_bio(to_client, to_server, server_hostname=host)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
     for end in (client, server, client):
         with contextlib.suppress(ssl.SSLWantReadError):
             end.do_handshake()
