@@ -55,13 +55,7 @@ async def test_an_answer_can_be_late_or_lost(lab_bigip: Bigip) -> None:
     assert list(status["pools"]["/Common/web"]["members"]) == ["/Common/10.0.0.5:80"]
     assert [(w["method"], w["path"], w["user"], w["status"]) for w in status["audit"]] == [("POST", MEMBERS, USER, 200)]
     await lab_bigip.faults(hang=True)
-    asked = asyncio.create_task(lab_bigip.raw("POST", MEMBERS, new("10.0.0.6:80")))
-    await arrived(lab_bigip)
-    done, _ = await asyncio.wait({asked}, timeout=0.3)
-    assert not done
-    await lab_bigip.faults()
-    with pytest.raises(aiohttp.ClientError):
-        await asked
+    await hangs_until_healed(lab_bigip, new("10.0.0.6:80"))
 
 
 async def arrived(bigip: Bigip) -> None:
@@ -71,6 +65,17 @@ async def arrived(bigip: Bigip) -> None:
         return bool((await bigip.status())["busy"])
 
     await eventually(busy, "the request at the device")
+
+
+async def hangs_until_healed(bigip: Bigip, member: dict[str, Any]) -> None:
+    """Under the fault `hang`: the request arrives, is not answered, and is cut off when all is healed."""
+    asked = asyncio.create_task(bigip.raw("POST", MEMBERS, member))
+    await arrived(bigip)
+    done, _ = await asyncio.wait({asked}, timeout=0.3)
+    assert not done
+    await bigip.faults()
+    with pytest.raises(aiohttp.ClientError):
+        await asked
 
 
 async def test_a_restart_keeps_the_configuration_and_forgets_tokens(lab_bigip: Bigip) -> None:
@@ -132,13 +137,7 @@ async def test_the_end_of_an_earlier_certificate_cuts_nothing_of_the_next(lab_bi
     first, second = lab_bigip.authority.issue("127.0.0.1"), lab_bigip.authority.issue("127.0.0.1")
     await lab_bigip.faults(certificate={"value": {"certificate": first.certificate, "key": first.key}, "for_s": 0.05})
     await lab_bigip.faults(certificate={"value": {"certificate": second.certificate, "key": second.key}}, hang=True)
-    asked = asyncio.create_task(lab_bigip.raw("POST", MEMBERS, new()))
-    await arrived(lab_bigip)
-    done, _ = await asyncio.wait({asked}, timeout=0.3)
-    assert not done
-    await lab_bigip.faults()
-    with pytest.raises(aiohttp.ClientError):
-        await asked
+    await hangs_until_healed(lab_bigip, new())
 
 
 async def test_unknown_faults_are_refused_with_the_known_ones(lab_bigip: Bigip) -> None:
